@@ -14,7 +14,7 @@ from pathlib import Path
 SOURCE = Path(__file__).resolve().parent.parent / "src" / "tenth"
 LIMIT = 3000
 CORE = ("__init__", "errors", "encoding", "keys", "charter", "log", "state", "gate", "verify", "supervisor")
-OUTSIDE = ("client", "trainer", "evidence", "cli", "__main__", "py.typed")
+OUTSIDE = ("client", "trainer", "evidence", "cli", "py.typed")
 
 
 def files_of(part: str) -> list[Path]:

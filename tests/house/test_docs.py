@@ -1,0 +1,96 @@
+"""The documents hold together: links, the reference of the charter, the commands they tell people to type."""
+
+from __future__ import annotations
+
+import re
+import shlex
+import subprocess
+import sys
+from functools import cache
+from pathlib import Path
+
+import pytest
+
+import tenth
+from house.repo import COMMENT, FENCE, ROOT, documents, project, prose
+from tenth import charter
+
+LINK = re.compile(r"\[[^\]]*\]\(([^()\s]+)\)")
+TABLE = re.compile(r"^## `\[\[?([a-z]+)\]\]?`$", re.MULTILINE)
+ROW = re.compile(r"^\| `([a-z_]+)` \|", re.MULTILINE)
+
+
+def relative(path: Path) -> str:
+    return str(path.relative_to(ROOT))
+
+
+def anchors(document: Path) -> set[str]:
+    """The anchors of a document's headings, spelled as the usual Markdown hosts spell them."""
+    headings = re.findall(r"^#+ (.+)$", prose(document), re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
+
+
+@pytest.mark.parametrize("document", documents(), ids=relative)
+def test_links_lead_somewhere(document: Path) -> None:
+    for link in LINK.findall(prose(document)):
+        if link.startswith(("http://", "https://", "mailto:")):
+            continue
+        path, _, anchor = link.partition("#")
+        target = (document.parent / path).resolve() if path else document
+        assert target.exists(), f"{link} leads nowhere"
+        assert not anchor or anchor in anchors(target), f"{link}: no such heading"
+
+
+def test_every_key_of_the_charter_is_in_its_reference() -> None:
+    parts = TABLE.split((ROOT / "docs" / "charter.md").read_text(encoding="utf-8"))
+    described = {table: set(ROW.findall(text)) for table, text in zip(parts[1::2], parts[2::2], strict=True)}
+    assert described == {table: set(keys) for table, keys in charter.KEYS.items()}
+
+
+def test_the_example_in_the_reference_is_a_charter() -> None:
+    blocks = FENCE.findall((ROOT / "docs" / "charter.md").read_text(encoding="utf-8"))
+    example = next(block for block in blocks if "[run]" in block)
+    assert charter.parse("\n".join(example.splitlines()[1:-1]).encode()).name == "poet"
+
+
+def commands(document: Path) -> list[list[str]]:
+    """The lines of a document's shell blocks that begin with ``tenth``, split into words."""
+    lines = []
+    for block in FENCE.findall(COMMENT.sub("", document.read_text(encoding="utf-8"))):
+        if block.startswith(("```sh", "```console", "```bash")):
+            lines += [line.removeprefix("$ ") for line in block.splitlines()]
+    return [shlex.split(line, comments=True) for line in lines if line.startswith("tenth ")]
+
+
+@cache
+def help_of(*words: str) -> str:
+    """What ``tenth WORDS --help`` prints."""
+    command = [str(Path(sys.executable).with_name("tenth")), *words, "--help"]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    assert done.returncode == 0, f"tenth {' '.join(words)}: {done.stderr}"
+    return done.stdout
+
+
+@pytest.mark.parametrize("document", documents(), ids=relative)
+def test_the_commands_in_a_document_exist(document: Path) -> None:
+    for _, *words in commands(document):
+        if words[0].startswith("-"):
+            usage = help_of()
+        else:
+            usage = help_of(words[0])
+            if re.search(r"^Commands:", usage, re.MULTILINE):
+                usage = help_of(*words[:2])
+        for option in [word.partition("=")[0] for word in words if re.match(r"--?[a-z]", word)]:
+            assert option in ("--help", "--version") or option in usage, f"tenth {' '.join(words)}: no {option}"
+
+
+def test_the_readme_names_both_commands() -> None:
+    text = (ROOT / "README.md").read_text(encoding="utf-8")
+    assert "make demo" in text
+    assert "make test" in text
+
+
+def test_the_version_is_said_once_and_in_the_changelog() -> None:
+    version = project()["project"]["version"]  # type: ignore[index]
+    assert tenth.__version__ == version
+    assert f"\n## {version}" in (ROOT / "CHANGELOG.md").read_text(encoding="utf-8")
