@@ -11,22 +11,20 @@ from tenth.state import TABLE
 PROMISE = 13
 STATUS = "kept"
 
-EVENTS = set(
-    [
-        "sealed",
-        "consented",
-        "objected",
-        "adjusted",
-        "leased",
-        "metered",
-        "sampled",
-        "reached",
-        "pulled",
-        "tripped",
-        "reopened",
-        "closed",
-    ]
-)
+EVENTS = {
+    "sealed",
+    "consented",
+    "objected",
+    "adjusted",
+    "leased",
+    "metered",
+    "sampled",
+    "reached",
+    "pulled",
+    "tripped",
+    "reopened",
+    "closed",
+}
 """Every event that may follow ``opened``, which names the charter. None of them names another."""
 
 
