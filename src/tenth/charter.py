@@ -1,0 +1,355 @@
+"""What was agreed: the charter, from TOML to frozen dataclasses. docs/charter.md is the reference of its keys.
+
+Strict: an unknown, missing or ill-typed key is an error that says where it stands and names the nearest known one.
+Nothing overrides a charter, neither flags nor the environment.
+"""
+
+from __future__ import annotations
+
+import difflib
+import math
+import re
+import tomllib
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from tenth.encoding import digest
+from tenth.errors import BadCharter, BadKey, WrongInput
+from tenth.keys import PublicKey
+
+NAME = re.compile(r"[a-z][a-z0-9_-]{0,31}")
+LEVELS = ("none", "partial", "full")
+
+
+@dataclass(frozen=True)
+class Phase:
+    """One phase of training: a command over some data, for some epochs."""
+
+    name: str
+    command: tuple[str, ...]
+    data: tuple[str, ...]
+    epochs: int
+    recipe: str
+    code: tuple[str, ...]
+    env: Mapping[str, str]
+
+
+@dataclass(frozen=True)
+class Compute:
+    """An amount of compute, cumulative over a run."""
+
+    device_seconds: float
+    """Seconds of one processor core (or of one granted accelerator), measured from outside the trainer."""
+    flop: float
+    """Floating-point operations, as the trainer claims them."""
+
+    def __le__(self, other: Compute) -> bool:
+        return self.device_seconds <= other.device_seconds and self.flop <= other.flop
+
+    def largest(self, other: Compute) -> Compute:
+        return Compute(max(self.device_seconds, other.device_seconds), max(self.flop, other.flop))
+
+    def record(self) -> dict[str, float]:
+        return {"device_seconds": self.device_seconds, "flop": self.flop}
+
+
+def compute(value: Any) -> Compute:
+    if not isinstance(value, dict) or set(value) != {"device_seconds", "flop"}:
+        raise WrongInput("this amount of compute is refused", repr(value)[:100], "it has device_seconds and flop")
+    return Compute(number(value["device_seconds"]), number(value["flop"]))
+
+
+def number(value: Any) -> float:
+    """A finite number, not below zero."""
+    if not isinstance(value, int | float) or isinstance(value, bool) or not 0 <= value < float("inf"):
+        raise WrongInput("this number is refused", repr(value)[:60], "a finite number of at least 0")
+    return float(value)
+
+
+@dataclass(frozen=True)
+class Quarantine:
+    """How the trainer is kept in."""
+
+    level: str
+    silence_seconds: float
+
+
+@dataclass(frozen=True)
+class Watch:
+    """What the people who watch are shown."""
+
+    samples_per_minute: float
+    unwatched: str
+    prompts: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """A command that writes one part of every dossier."""
+
+    name: str
+    command: tuple[str, ...]
+    timeout_seconds: float
+
+
+@dataclass(frozen=True)
+class Tenth:
+    """One lease's worth of training, counted from 1."""
+
+    gate: int
+    """The gate this tenth leads to."""
+    phase: Phase
+    epoch: int
+    tenth: int
+    of: int
+
+
+@dataclass(frozen=True)
+class Charter:
+    """The agreement of one run."""
+
+    name: str
+    purpose: str
+    phases: tuple[Phase, ...]
+    gates_per_epoch: int
+    ceiling: Compute
+    quarantine: Quarantine
+    watch: Watch
+    evidence: tuple[Evidence, ...]
+    signatories: Mapping[str, PublicKey]
+    watchers: Mapping[str, PublicKey]
+    digest: str
+    source: bytes = field(repr=False)
+
+    @property
+    def gates(self) -> int:
+        """How many tenths there are in all: the number of the last gate."""
+        return sum(phase.epochs for phase in self.phases) * self.gates_per_epoch
+
+    def tenth_after(self, gate: int) -> Tenth | None:
+        """The tenth that a lease from ``gate`` trains; None at the last gate."""
+        epochs, tenth = divmod(gate, self.gates_per_epoch)
+        for phase in self.phases:
+            if epochs < phase.epochs:
+                return Tenth(gate + 1, phase, epochs + 1, tenth + 1, self.gates_per_epoch)
+            epochs -= phase.epochs
+        return None
+
+
+# --- reading ---------------------------------------------------------------------------------------------------------
+
+REQUIRED = object()
+Check = Callable[[Any], Any]
+"""Takes the TOML value, returns what the charter holds; raises ValueError with what was wanted."""
+
+
+def _text(most: int = 10_000) -> Check:
+    def check(value: Any) -> str:
+        if not isinstance(value, str) or not value.strip() or len(value) > most:
+            raise ValueError(f"a text of 1 to {most:,} characters")
+        return value
+
+    return check
+
+
+def _name(value: Any) -> str:
+    if not isinstance(value, str) or not NAME.fullmatch(value):
+        raise ValueError("a name: a lower-case letter, then at most 31 letters, digits, '-' or '_'")
+    return value
+
+
+def _texts(least: int) -> Check:
+    def check(value: Any) -> tuple[str, ...]:
+        if not isinstance(value, list) or len(value) < least or not all(isinstance(v, str) for v in value):
+            raise ValueError(f"a list of at least {least} texts" if least else "a list of texts")
+        return tuple(value)
+
+    return check
+
+
+def _table(value: Any) -> dict[str, str]:
+    if not isinstance(value, dict) or not all(isinstance(v, str) for v in value.values()):
+        raise ValueError("a table of texts")
+    if any(name.startswith("TENTH_") or "=" in name or not name for name in value):
+        raise ValueError("variable names without '=', none beginning with TENTH_")
+    return value
+
+
+def _number(least: float, *, above: bool = False) -> Check:
+    def check(value: Any) -> float:
+        fits = isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+        if not fits or value < least or (above and value == least):
+            raise ValueError(f"a number {'above' if above else 'of at least'} {least:g}")
+        return float(value)
+
+    return check
+
+
+def _count(value: Any) -> int:
+    if not isinstance(value, int) or isinstance(value, bool) or not 1 <= value <= 10_000:
+        raise ValueError("a whole number from 1 to 10,000")
+    return value
+
+
+def _choice(*choices: str) -> Check:
+    def check(value: Any) -> str:
+        if value not in choices:
+            raise ValueError("one of " + ", ".join(repr(choice) for choice in choices))
+        return str(value)
+
+    return check
+
+
+def _every(value: Any) -> int:
+    found = re.fullmatch(r"1/([1-9][0-9]{1,3}) epoch", value) if isinstance(value, str) else None
+    if not found:
+        raise ValueError("'1/N epoch' with N from 10 to 9999: a gate after each tenth, or more often")
+    return int(found[1])
+
+
+def _recipe(value: Any) -> str:
+    """A TOML file beside the charter; it is copied into the run directory under the same name."""
+    if not isinstance(value, str) or not re.fullmatch(r"[A-Za-z0-9_-]{1,64}\.toml", value) or value == "charter.toml":
+        raise ValueError("the name of a .toml file in the charter's folder")
+    return value
+
+
+def _key(value: Any) -> PublicKey:
+    if not isinstance(value, str):
+        raise ValueError("an OpenSSH public key line")
+    try:
+        return PublicKey.parse(value)
+    except BadKey as error:
+        raise ValueError(f"{error.do} ({error.refused})") from None
+
+
+_PERSON: dict[str, tuple[Check, Any]] = {"name": (_name, REQUIRED), "key": (_key, REQUIRED)}
+
+SCHEMA: dict[str, dict[str, tuple[Check, Any]]] = {
+    "run": {"name": (_name, REQUIRED), "purpose": (_text(), REQUIRED)},
+    "phase": {
+        "name": (_name, REQUIRED),
+        "command": (_texts(1), REQUIRED),
+        "data": (_texts(1), REQUIRED),
+        "epochs": (_count, 1),
+        "recipe": (_recipe, "recipe.toml"),
+        "code": (_texts(0), ()),
+        "env": (_table, {}),
+    },
+    "gates": {"every": (_every, 10), "consent": (_choice("unanimous"), "unanimous")},
+    "ceiling": {"device_seconds": (_number(0, above=True), REQUIRED), "flop": (_number(0, above=True), REQUIRED)},
+    "quarantine": {"level": (_choice(*LEVELS), REQUIRED), "silence_seconds": (_number(1), 120.0)},
+    "watch": {
+        "samples_per_minute": (_number(0), 20.0),
+        "unwatched": (_choice("wait", "go"), "go"),
+        "prompts": (_texts(0), ()),
+    },
+    "evidence": {
+        "name": (_name, REQUIRED),
+        "command": (_texts(1), REQUIRED),
+        "timeout_seconds": (_number(1), 600.0),
+    },
+    "signatory": _PERSON,
+    "watcher": _PERSON,
+}
+"""Every table and key there is: how it is checked, and its default."""
+
+LISTS = {"phase": 1, "evidence": 0, "signatory": 1, "watcher": 0}
+"""Tables written with double brackets, and how many there must be."""
+
+OPTIONAL = ("gates", "watch")
+"""Single tables that may be left out, since each of their keys has a default."""
+
+KEYS: Mapping[str, tuple[str, ...]] = {table: tuple(keys) for table, keys in SCHEMA.items()}
+
+
+def parse(source: bytes) -> Charter:
+    """The charter in ``source`` (TOML, UTF-8). Raises BadCharter."""
+    try:
+        document = tomllib.loads(source.decode())
+    except (ValueError, RecursionError) as error:
+        raise BadCharter("the charter is not TOML", str(error)[:300], "mend the line it names") from None
+    _known("table", "the charter", document, SCHEMA)
+    tables = {name: _tables(name, document) for name in SCHEMA}
+    one = {name: rows[0] for name, rows in tables.items() if name not in LISTS}
+    for name in ("phase", "evidence"):
+        _distinct(f"[[{name}]]", [row["name"] for row in tables[name]])
+    signatories, watchers = _people(tables["signatory"], tables["watcher"])
+    return Charter(
+        name=one["run"]["name"],
+        purpose=one["run"]["purpose"],
+        phases=tuple(Phase(**row) for row in tables["phase"]),
+        gates_per_epoch=one["gates"]["every"],
+        ceiling=Compute(**one["ceiling"]),
+        quarantine=Quarantine(**one["quarantine"]),
+        watch=Watch(**one["watch"]),
+        evidence=tuple(Evidence(**row) for row in tables["evidence"]),
+        signatories=signatories,
+        watchers=watchers,
+        digest=digest(source),
+        source=source,
+    )
+
+
+def _tables(name: str, document: dict[str, Any]) -> list[dict[str, Any]]:
+    listed = name in LISTS
+    where = f"[[{name}]]" if listed else f"[{name}]"
+    rows = document.get(name, [] if listed else ({} if name in OPTIONAL else None))
+    if rows is None:
+        raise BadCharter("the charter is refused", f"{where} is missing", "add it; 'tenth init' writes an example")
+    if isinstance(rows, list) is not listed:
+        raise BadCharter("the charter is refused", f"'{name}' is not written as {where}", f"write {where}")
+    rows = rows if listed else [rows]
+    if len(rows) < LISTS.get(name, 1):
+        raise BadCharter("the charter is refused", f"there is no {where}", "add at least one")
+    return [_row(where, row, SCHEMA[name]) for row in rows]
+
+
+def _row(where: str, row: Any, schema: dict[str, tuple[Check, Any]]) -> dict[str, Any]:
+    if not isinstance(row, dict):
+        raise BadCharter("the charter is refused", f"{where} is not a table", f"write {where}")
+    _known("key", where, row, schema)
+    result: dict[str, Any] = {}
+    for key, (check, default) in schema.items():
+        if key not in row:
+            if default is REQUIRED:
+                raise BadCharter("the charter is refused", f"{where} lacks '{key}'", f"add {key} = ...")
+            result[key] = default
+            continue
+        try:
+            result[key] = check(row[key])
+        except ValueError as error:
+            found = f"{where} {key} = {row[key]!r}"[:200]
+            raise BadCharter("the charter is refused", found, f"it must be {error}") from None
+    return result
+
+
+def _known(kind: str, where: str, given: Mapping[str, Any], known: Mapping[str, Any]) -> None:
+    for name in given:
+        if name not in known:
+            near = difflib.get_close_matches(name, known, 1, 0.5)
+            hint = f"did you mean '{near[0]}'?" if near else "known are: " + ", ".join(known)
+            raise BadCharter("the charter is refused", f"{where} has an unknown {kind} '{name}'", hint)
+
+
+def _distinct(where: str, names: list[str]) -> None:
+    for name in names:
+        if names.count(name) > 1:
+            raise BadCharter("the charter is refused", f"two {where} are named '{name}'", "give each its own name")
+
+
+def _people(*groups: list[dict[str, Any]]) -> tuple[dict[str, PublicKey], ...]:
+    """Signatories and watchers: no name twice, and no key under two names, or one person would count as two."""
+    rows = [row for group in groups for row in group]
+    _distinct("people", [row["name"] for row in rows])
+    owner: dict[bytes, str] = {}
+    for row in rows:
+        other = owner.setdefault(row["key"].raw, row["name"])
+        if other != row["name"]:
+            raise BadCharter(
+                "the charter is refused",
+                f"'{other}' and '{row['name']}' have the same key ({row['key'].fingerprint})",
+                "each person signs with a key of their own",
+            )
+    return tuple({row["name"]: row["key"] for row in group} for group in groups)

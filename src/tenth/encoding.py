@@ -1,0 +1,177 @@
+"""Bytes that everyone agrees on: canonical JSON (RFC 8785), SHA-256 digests, envelopes (DSSE v1), durable files.
+
+Formats: docs/formats.md, sections 1, 2 and 4. Reading is strict: bytes that are not the canonical form of what they say
+are refused, so two readers can never see two things in one file.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import hashlib
+import json
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import rfc8785
+
+from tenth.errors import BadEncoding
+
+EXACT = 2**53 - 1
+"""Largest integer that every JSON reader keeps exact (RFC 7493, section 2.2)."""
+
+HASH_CHUNK = 4 << 20
+
+
+def canonical(value: Any) -> bytes:
+    """The RFC 8785 bytes of ``value``. Refuses NaN, infinities and integers beyond 2^53 - 1."""
+    try:
+        return rfc8785.dumps(value)
+    except (rfc8785.CanonicalizationError, RecursionError, UnicodeEncodeError) as error:
+        raise BadEncoding("this value cannot be written", f"{type(error).__name__}: {error}") from None
+
+
+def _integer(literal: str) -> int | float:
+    value = int(literal) if len(literal) < 400 else EXACT + 1
+    return value if -EXACT <= value <= EXACT else _double(literal)
+
+
+def _double(literal: str) -> float:
+    value = float(literal)
+    if rfc8785.dumps(value).decode() != literal:
+        raise ValueError(f"number {literal[:40]} is not in canonical form")
+    return value
+
+
+def _constant(literal: str) -> float:
+    raise ValueError(f"{literal} is not JSON")
+
+
+_STRICT = json.JSONDecoder(parse_int=_integer, parse_float=_double, parse_constant=_constant)
+_LOOSE = json.JSONDecoder(parse_constant=_constant)
+_FAST = json.JSONEncoder(sort_keys=True, ensure_ascii=False, separators=(",", ":"), allow_nan=False)
+
+
+def decode(data: bytes, what: str = "this") -> Any:
+    """Parse canonical JSON; refuse bytes whose canonical form is different (duplicate keys included)."""
+    try:
+        text = data.decode()
+        value = _STRICT.decode(text)
+        # For ASCII the standard encoder differs from RFC 8785 in numbers only, and those were checked one by one.
+        same = (text.isascii() and _FAST.encode(value) == text) or rfc8785.dumps(value) == data
+    except (ValueError, RecursionError, OverflowError, rfc8785.CanonicalizationError) as error:
+        raise BadEncoding(f"{what} is not canonical JSON", str(error)[:200]) from None
+    if not same:
+        raise BadEncoding(f"{what} is not canonical JSON", "its canonical form has other bytes")
+    return value
+
+
+def parse(data: bytes, what: str = "this") -> Any:
+    """Parse any JSON that came over a wire: UTF-8, no NaN, no deeper than the interpreter can recurse."""
+    try:
+        return _LOOSE.decode(data.decode())
+    except (ValueError, RecursionError) as error:
+        raise BadEncoding(f"{what} is not JSON", str(error)[:200]) from None
+
+
+def digest(data: bytes) -> str:
+    """SHA-256 in lower-case hex."""
+    return hashlib.sha256(data).hexdigest()
+
+
+def hash_file(path: Path) -> Iterator[tuple[str, int] | None]:
+    """Yield None while hashing, chunk by chunk, and at the end ``(digest, size in bytes)``.
+
+    A generator, so that the supervisor's one loop can hear the cord while it hashes.
+    """
+    total, state = 0, hashlib.sha256()
+    with path.open("rb", buffering=0) as file:
+        while chunk := file.read(HASH_CHUNK):
+            state.update(chunk)
+            total += len(chunk)
+            yield None
+    yield state.hexdigest(), total
+
+
+def digest_file(path: Path) -> str:
+    """SHA-256 of a file, in one go."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def is_digest(text: Any) -> bool:
+    return isinstance(text, str) and len(text) == 64 and not set(text) - set("0123456789abcdef")
+
+
+def b64(data: bytes) -> str:
+    return base64.b64encode(data).decode()
+
+
+def unb64(text: Any, what: str = "this") -> bytes:
+    """Standard base64, padded, and spelled the one way that encoding it again gives back."""
+    try:
+        data = base64.b64decode(text, validate=True)
+    except (binascii.Error, TypeError, ValueError):
+        raise BadEncoding(f"{what} is not base64", repr(text)[:80]) from None
+    if b64(data) != text:
+        raise BadEncoding(f"{what} is not canonical base64", repr(text)[:80])
+    return data
+
+
+PAYLOAD_TYPE = "application/vnd.in-toto+json"
+
+
+def pae(payload: bytes, kind: str = PAYLOAD_TYPE) -> bytes:
+    """DSSE v1 pre-authentication encoding: the bytes that are signed."""
+    return b"DSSEv1 %d %s %d %s" % (len(kind), kind.encode(), len(payload), payload)
+
+
+def envelope(payload: bytes, keyid: str, signature: bytes) -> dict[str, Any]:
+    """A DSSE envelope with one signature."""
+    return {
+        "payload": b64(payload),
+        "payloadType": PAYLOAD_TYPE,
+        "signatures": [{"keyid": keyid, "sig": b64(signature)}],
+    }
+
+
+def open_envelope(value: Any) -> tuple[bytes, bytes]:
+    """``(payload, signature)`` of an envelope that has exactly the fields and the one signature it should."""
+    if not isinstance(value, dict) or set(value) != {"payload", "payloadType", "signatures"}:
+        raise BadEncoding("this is not a signed envelope", "a DSSE envelope has payload, payloadType, signatures")
+    signatures = value["signatures"]
+    if value["payloadType"] != PAYLOAD_TYPE:
+        raise BadEncoding("this envelope is refused", f"payloadType {value['payloadType']!r}"[:120])
+    if not isinstance(signatures, list) or len(signatures) != 1:
+        raise BadEncoding("this envelope is refused", "it must carry exactly one signature")
+    one = signatures[0]
+    if not isinstance(one, dict) or set(one) != {"keyid", "sig"} or not isinstance(one["keyid"], str):
+        raise BadEncoding("this envelope is refused", "a signature has keyid and sig")
+    return unb64(value["payload"], "the payload"), unb64(one["sig"], "the signature")
+
+
+def write_durably(path: Path, data: bytes, mode: int = 0o644) -> None:
+    """Temp file, fsync, rename, fsync of the folder: after a crash the file is old or new, never half (promise 8)."""
+    temporary = path.with_name(f".{path.name}.tmp")
+    descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC | os.O_NOFOLLOW, mode)
+    try:
+        with os.fdopen(descriptor, "wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(temporary, path)
+    except BaseException:
+        temporary.unlink(missing_ok=True)
+        raise
+    sync_folder(path.parent)
+
+
+def sync_folder(path: Path) -> None:
+    """Make renames and new names in ``path`` durable."""
+    descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

@@ -1,0 +1,119 @@
+"""Safety adjustments: a signed patch to the recipe, to the documents, or to the evidence asked for."""
+
+from __future__ import annotations
+
+import fnmatch
+import tomllib
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+import tomli_w
+
+from tenth.charter import NAME, Evidence
+from tenth.encoding import canonical, decode
+from tenth.errors import BadStatement
+
+Patch = Mapping[str, Any]
+
+
+def check_patch(patch: Any) -> Patch:
+    """Refuse a patch that is not of the form in docs/formats.md, section 4."""
+    if not isinstance(patch, dict) or not patch or set(patch) - {"recipe", "exclude", "evidence"}:
+        raise _refused("it has recipe, exclude or evidence, and nothing else")
+    recipe, exclude, evidence = patch.get("recipe", {}), patch.get("exclude", []), patch.get("evidence", {})
+    if not isinstance(recipe, dict) or not all(_dotted(key) and _toml(value) for key, value in recipe.items()):
+        raise _refused("recipe is {'dotted.key': value}, each value a number, text, truth value or list of them")
+    if not isinstance(exclude, list) or not all(isinstance(glob, str) and glob for glob in exclude):
+        raise _refused("exclude is a list of paths or globs")
+    if not isinstance(evidence, dict) or set(evidence) - {"drop", "add"}:
+        raise _refused("evidence has drop, add, or both")
+    if not _names(evidence.get("drop", [])) or not all(_panel(panel) for panel in _list(evidence.get("add", []))):
+        raise _refused("evidence.drop is a list of names, evidence.add a list of {'name','command'}")
+    return patch
+
+
+def _refused(wanted: str) -> BadStatement:
+    return BadStatement("this adjustment is refused", "its patch has another form", wanted)
+
+
+def _dotted(key: Any) -> bool:
+    return isinstance(key, str) and all(key.split("."))
+
+
+def _toml(value: Any) -> bool:
+    if isinstance(value, list):
+        return all(_toml(item) for item in value)
+    return isinstance(value, bool | int | float | str)
+
+
+def _list(value: Any) -> Sequence[Any]:
+    return value if isinstance(value, list) else [None]
+
+
+def _names(value: Any) -> bool:
+    return isinstance(value, list) and all(isinstance(name, str) for name in value)
+
+
+def _panel(value: Any) -> bool:
+    if not isinstance(value, dict) or set(value) != {"name", "command"}:
+        return False
+    named = isinstance(value["name"], str) and NAME.fullmatch(value["name"]) is not None
+    return named and _names(value["command"]) and bool(value["command"])
+
+
+def numbered(name: str, number: int) -> str:
+    """``recipe.toml`` as it was at first, ``recipe.2.toml`` after the first change, and so on."""
+    if number == 1:
+        return name
+    stem, dot, suffix = name.rpartition(".")
+    return f"{stem}.{number}.{suffix}" if dot else f"{name}.{number}"
+
+
+def patched_recipe(source: bytes, patches: Iterable[Mapping[str, Any]]) -> bytes:
+    """The recipe with each ``{'dotted.key': value}`` set, in order. Unchanged bytes when there is none."""
+    changes = [change for change in patches if change]
+    if not changes:
+        return source
+    document = tomllib.loads(source.decode())
+    for change in changes:
+        set_keys(document, change)
+    return tomli_w.dumps(document).encode()
+
+
+def set_keys(document: dict[str, Any], change: Mapping[str, Any]) -> None:
+    for dotted, value in change.items():
+        *path, last = dotted.split(".")
+        table = document
+        for name in path:
+            inner = table.setdefault(name, {})
+            if not isinstance(inner, dict):
+                raise BadStatement("this adjustment is refused", f"'{name}' in '{dotted}' is not a table of the recipe")
+            table = inner
+        table[last] = value
+
+
+def without_excluded(listing: bytes, globs: Sequence[str]) -> bytes:
+    """The data listing without the documents that a glob matches (case-sensitive)."""
+    if not globs:
+        return listing
+    kept = []
+    for line in listing.splitlines(keepends=True):
+        path = decode(line.rstrip(b"\n"))["path"]
+        if not any(fnmatch.fnmatchcase(path, glob) for glob in globs):
+            kept.append(line)
+    return b"".join(kept)
+
+
+def evidence_in_force(asked: Sequence[Evidence], patches: Iterable[Patch]) -> tuple[Evidence, ...]:
+    """The charter's evidence, less what adjustments dropped, plus what they added."""
+    panels = {panel.name: panel for panel in asked}
+    for patch in patches:
+        for name in patch.get("evidence", {}).get("drop", []):
+            panels.pop(name, None)
+        for panel in patch.get("evidence", {}).get("add", []):
+            panels[panel["name"]] = Evidence(panel["name"], tuple(panel["command"]), 600.0)
+    return tuple(panels.values())
+
+
+def listing_line(path: str, sha256: str, size: int) -> bytes:
+    return canonical({"path": path, "sha256": sha256, "size": size}) + b"\n"

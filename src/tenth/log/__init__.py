@@ -1,0 +1,1 @@
+"""What happened: entries, the Merkle tree over them, signed heads, and the files they live in."""

@@ -1,0 +1,207 @@
+"""What happens between a tenth and its gate: the checkpoint is sealed, evidence is computed, the dossier is written.
+
+Everything here is done in small steps by generators, so that the supervisor's one loop hears the cord between any two.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import time
+from collections.abc import Callable, Generator
+from pathlib import Path
+from typing import Any
+
+from tenth.charter import Compute, Evidence
+from tenth.encoding import canonical, digest, digest_file, write_durably
+from tenth.errors import TenthError, WrongInput
+from tenth.gate.adjustment import patched_recipe, without_excluded
+from tenth.gate.history import History
+from tenth.gate.sealing import data_listing, folder_digest, seal
+from tenth.supervisor import sandbox
+from tenth.supervisor.leash import Leash
+from tenth.supervisor.rundir import RunDir
+
+WAIT = 0.02
+"""Seconds to wait for a child before looking again."""
+MOST_EVIDENCE_BYTES = 1 << 30
+
+Steps = Generator[float | None, None, Any]
+"""Work in small steps; a step may say how many seconds it can wait."""
+
+
+class Trip(TenthError):
+    """Something that must halt the run: ``reason`` is one of gate.history.REASONS."""
+
+    def __init__(self, reason: str, detail: str) -> None:
+        super().__init__(f"the run is tripped ({reason})", detail)
+        self.reason, self.detail = reason, detail
+
+
+def seal_checkpoint(run: RunDir, saved: str, gate: int) -> Steps:
+    """Move what the trainer saved to its place; returns the record for ``reached``."""
+    path = f"checkpoints/{gate:02d}"
+    target, source = run.path / path, run.work / saved
+    discard(target)  # of a tenth that a crash undid: the log does not speak of it
+    try:
+        if source.resolve() != source or not source.is_dir():
+            raise WrongInput(f"'{saved}' cannot be sealed", "it is a link, or not a folder in the work folder")
+        found = yield from seal(source, target)
+    except (WrongInput, OSError) as error:
+        raise Trip("checkpoint", str(error)) from None
+    return {"path": path, "digest": found}
+
+
+def unchanged(run: RunDir, history: History, *, data: bool) -> Steps:
+    """Trip unless charter, recipe, listing and checkpoint (and the documents, if ``data``) are what was agreed."""
+    pinned = {"charter.toml": history.charter.digest, "manifest.json": history.opened["manifest"]}
+    pinned |= history.opened["recipes"]
+    pinned |= {f"data.{phase}.jsonl": wanted for phase, wanted in history.opened["data"].items()}
+    for name, wanted in pinned.items():
+        if not (run.path / name).is_file() or digest_file(run.path / name) != wanted:
+            raise Trip("data", f"{name} in the run directory was changed")
+    if history.checkpoint:
+        try:
+            found = yield from folder_digest(run.path / history.checkpoint["path"])
+        except (TenthError, OSError) as error:
+            raise Trip("checkpoint", str(error)) from None
+        if found != history.checkpoint["digest"]:
+            raise Trip("checkpoint", f"{history.checkpoint['path']} was changed after it was sealed")
+    if data:
+        yield from _documents_unchanged(run, history)
+
+
+def _documents_unchanged(run: RunDir, history: History) -> Steps:
+    phase = next(phase for phase in history.charter.phases if phase.name == history.phase_name)
+    try:
+        found = yield from data_listing(run.root, phase.data)
+    except (TenthError, OSError) as error:
+        raise Trip("data", str(error)) from None
+    agreed = (run.path / f"data.{phase.name}.jsonl").read_bytes()
+    if found != agreed:
+        before, now = set(agreed.splitlines()), set(found.splitlines())
+        example = sorted(before ^ now)[0].decode()[:200]
+        raise Trip("data", f"the data of '{phase.name}' changed, for one: {example}")
+
+
+def write_adjusted(run: RunDir, history: History) -> None:
+    """Make the recipe and the listing in force, if adjustments changed them. Raises BadStatement if one cannot be."""
+    first = history.recipe_name
+    changes = history.recipe_changes(first)
+    if changes:
+        write_durably(run.path / history.recipe_file(), patched_recipe((run.path / first).read_bytes(), changes))
+    if globs := [glob for group in history.exclusions() for glob in group]:
+        listing = without_excluded((run.path / f"data.{history.phase_name}.jsonl").read_bytes(), globs)
+        write_durably(run.path / history.data_file(), listing)
+
+
+def evidence(run: RunDir, history: History, path: str, charge: Callable[[float], None], left: float) -> Steps:
+    """Run each panel's command in the sandbox; returns the dossier's ``evidence``. One that fails trips the run.
+
+    ``charge`` is told the device-seconds spent, also when the work is broken off; ``left`` is how many there are.
+    """
+    rows = []
+    for panel in history.evidence:
+        out = run.path / path / "evidence" / panel.name
+        out.mkdir(parents=True)
+        sealed = _describe(run, history, path)
+        spent = yield from _run_panel(run, panel, out, sealed, charge, left)
+        left -= spent
+        try:
+            found = yield from folder_digest(out)
+        except (TenthError, OSError) as error:
+            raise Trip("evidence", f"'{panel.name}' wrote something that cannot be sealed: {error}") from None
+        if not (out / "summary.json").is_file():
+            raise Trip("evidence", f"'{panel.name}' wrote no summary.json")
+        rows.append(
+            {"name": panel.name, "path": f"{path}/evidence/{panel.name}", "digest": found, "device_seconds": spent}
+        )
+    return rows
+
+
+def _describe(run: RunDir, history: History, path: str) -> Path:
+    """The file that tells an evidence command what lies where."""
+    before = f"checkpoints/{history.state.gate - 1:02d}"
+    assert history.checkpoint is not None
+    facts = {
+        "run": history.run,
+        "gate": history.state.gate,
+        "checkpoint": str(run.path / history.checkpoint["path"]),
+        "previous": str(run.path / before) if (run.path / before).is_dir() else None,
+        "data": str(run.path / history.data_file()),
+        "root": str(run.root),
+        "recipe": str(run.path / history.recipe_file()),
+        "work": str(run.work),
+        "prompts": list(history.charter.watch.prompts),
+    }
+    target = run.path / path / "sealed.json"
+    target.write_text(json.dumps(facts, indent=1))
+    return target
+
+
+def _run_panel(
+    run: RunDir, panel: Evidence, out: Path, sealed: Path, charge: Callable[[float], None], left: float
+) -> Steps:
+    outside = [Path(name) for phase in run.charter().phases for name in phase.data if Path(name).is_absolute()]
+    cell = sandbox.Cell(
+        writable=out,
+        readable=[run.root, *outside],
+        hidden=[run.path, *sandbox.hidden_from_everyone()],
+        sealed=[run.path / "checkpoints", run.work, sealed, *_files(run)],
+        cwd=run.root,
+        env={"TENTH_SEALED": str(sealed), "TENTH_OUT": str(out)},
+    )
+    deadline = time.monotonic() + panel.timeout_seconds
+    with (run.path / "trainer.log").open("ab") as output:
+        try:
+            leash = Leash(panel.command, cell, f"tenth-{run.name}-evidence-{os.getpid()}", output, [])
+        except TenthError as error:
+            raise Trip("evidence", f"'{panel.name}': {error}") from None
+    try:
+        while leash.poll() is None:
+            if time.monotonic() > deadline:
+                raise Trip("evidence", f"'{panel.name}' took longer than {panel.timeout_seconds:g} s")
+            if leash.device_seconds() > left:
+                raise Trip("ceiling", f"evidence '{panel.name}' reached the ceiling")
+            if _size(out) > MOST_EVIDENCE_BYTES:
+                raise Trip("evidence", f"'{panel.name}' wrote more than {MOST_EVIDENCE_BYTES:,} bytes")
+            yield WAIT
+    finally:
+        spent = leash.device_seconds()
+        leash.close()
+        charge(spent)
+    if status := leash.poll():
+        raise Trip("evidence", f"'{panel.name}' ended with status {status}; see trainer.log")
+    return spent
+
+
+def _files(run: RunDir) -> list[Path]:
+    return sorted([*run.path.glob("*.toml"), *run.path.glob("data.*.jsonl")])
+
+
+def _size(folder: Path) -> int:
+    return sum(path.lstat().st_size for path in folder.rglob("*"))
+
+
+def write_dossier(run: RunDir, path: str, dossier: dict[str, Any]) -> str:
+    """Write it durably and return its digest."""
+    source = canonical(dossier)
+    write_durably(run.path / path / "dossier.json", source)
+    return digest(source)
+
+
+def digests_in_force(run: RunDir, history: History) -> dict[str, str]:
+    return {
+        "recipe": digest_file(run.path / history.recipe_file()),
+        "data": digest_file(run.path / history.data_file()),
+    }
+
+
+def discard(folder: Path) -> None:
+    """Remove a folder that the log does not speak of, read-only or not."""
+    if folder.is_dir():
+        for path in (folder, *folder.rglob("*")):
+            if path.is_dir() and not path.is_symlink():
+                path.chmod(0o755)
+        shutil.rmtree(folder)

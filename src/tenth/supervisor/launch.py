@@ -1,0 +1,77 @@
+"""The launcher of back-end B: keeps the trainer's tree together where bubblewrap cannot be had.
+
+Run as ``python -I -S launch.py COMMAND...``. It gives up the gaining of privileges, adopts every orphan of the tree (child
+subreaper), asks to be told when the supervisor dies, and then kills the whole tree (promise 6). Standard library only.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import signal
+import sys
+from pathlib import Path
+
+PR_SET_PDEATHSIG, PR_SET_NO_NEW_PRIVS, PR_SET_CHILD_SUBREAPER = 1, 38, 36
+
+
+def main(command: list[str]) -> int:
+    parent = os.getppid()
+    prctl = ctypes.CDLL(None, use_errno=True).prctl
+    for option, value in ((PR_SET_NO_NEW_PRIVS, 1), (PR_SET_CHILD_SUBREAPER, 1), (PR_SET_PDEATHSIG, signal.SIGTERM)):
+        if prctl(option, int(value), 0, 0, 0) != 0:
+            print(f"tenth: prctl({option}) failed: {os.strerror(ctypes.get_errno())}", file=sys.stderr)
+            return 126
+    signal.signal(signal.SIGTERM, lambda *_: _end())
+    for ignored in (signal.SIGINT, signal.SIGHUP):
+        signal.signal(ignored, signal.SIG_IGN)
+    if os.getppid() != parent:
+        return 125
+    child = os.fork()
+    if child == 0:
+        _become(command)
+    os.closerange(3, 64)
+    return _reap_until(child)
+
+
+def _become(command: list[str]) -> None:
+    try:
+        os.setsid()
+        for name in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+            signal.signal(name, signal.SIG_DFL)
+        os.execvp(command[0], command)
+    except OSError as error:
+        print(f"tenth: cannot run {command[0]}: {error.strerror}", file=sys.stderr)
+    finally:
+        os._exit(127)
+
+
+def _reap_until(child: int) -> int:
+    """Wait for orphans too, so that their processor time is counted; when the child ends, so does its tree."""
+    while True:
+        pid, status = os.wait()
+        if pid == child:
+            _kill_tree()
+            return os.waitstatus_to_exitcode(status) & 0xFF
+
+
+def _end() -> None:
+    _kill_tree()
+    os._exit(124)
+
+
+def _kill_tree() -> None:
+    """Kill until nothing is left; what a killed parent leaves behind is adopted, and found the next time round."""
+    while children := _children():
+        for pid in children:
+            os.kill(pid, signal.SIGKILL)
+        for _ in children:
+            os.wait()
+
+
+def _children() -> list[int]:
+    return [int(pid) for pid in Path(f"/proc/self/task/{os.getpid()}/children").read_text().split()]
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

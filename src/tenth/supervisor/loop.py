@@ -1,0 +1,536 @@
+"""The supervisor: one thread, one loop. It hears people and trainer, keeps the meter, obeys the law, writes the log.
+
+Order of everything: the log entry is durable first, then the world changes; except for the cord, where the world stops
+first and the entry is written second (promises 2 and 8).
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import selectors
+import signal
+import socket
+import time
+from collections.abc import Callable
+from typing import Any
+
+from tenth.charter import Compute
+from tenth.errors import RunRefused, TenthError, Unlawful, WrongInput
+from tenth.gate import adjustment, statement
+from tenth.log.entry import Entry, timestamp
+from tenth.log.store import LogWriter
+from tenth.state import Stance
+from tenth.supervisor import gathering, leash, sandbox
+from tenth.supervisor.channel import BadFrame
+from tenth.supervisor.control import Connection, Control
+from tenth.supervisor.gathering import Steps, Trip
+from tenth.supervisor.rundir import RunDir
+from tenth.supervisor.samples import Shards, pending
+from tenth.supervisor.trainee import EXIT_SECONDS, Trainee
+from tenth.verify import verify
+
+TICK = 0.1
+"""Metering interval, seconds: compute passes the ceiling by at most this much wall time (promise 4)."""
+METERED_EVERY = 2.0
+RESERVE_SECONDS = 10.0
+"""Per core: what is written ahead of the meter, and charged if the supervisor is lost."""
+MOST_FLOP_PER_DEVICE_SECOND = 1e16
+"""No device computes more; a larger claim is a false one."""
+
+
+class Supervisor:
+    """Holds one run."""
+
+    def __init__(self, run: RunDir, *, exit_at_gate: bool = False, clock: Callable[[], float] = time.time) -> None:
+        """Take the run's lock, check everything on record, and write ``tripped`` if a supervisor was lost."""
+        self.run, self.clock, self.exit_at_gate = run, clock, exit_at_gate
+        self._lock = run.lock()
+        self.history = verify(run.path).history
+        sandbox.require(self.history.charter.quarantine.level)
+        leash.adopt_orphans()
+        self.log = LogWriter(run.path / "log", run.name, run.key(), clock)
+        self.trainee: Trainee | None = None
+        self._work: Steps | None = None
+        self._kept: Steps | None = None
+        """The finishing of a lease that a pull broke into; goes on when the run is thawed."""
+        self._pause = 0.0
+        self._ticked = self._metered = self._told = 0.0
+        self._leases = 0
+        self._unwatched = False
+        self._leaving = False
+        self._selector = selectors.DefaultSelector()
+        self._control = Control(run.path, self._selector, self._request)
+        self._recover()
+        self._settled = self.history.state.spent
+        """Spent by everything that has ended; the running tree's meter is added to it."""
+
+    def _recover(self) -> None:
+        state, samples = self.history.state, self.run.path / "samples"
+        known = {e.body["path"][8:] for e in self.log if e.event == "sampled"}
+        known |= {e.body["sampled"]["path"][8:] for e in self.log if "sampled" in e.body}
+        left = pending(samples, known)
+        thaw = self.history.dossier is not None and state.stance is Stance.GATE and self.history.dossier["frozen"]
+        if state.stance is Stance.RUNNING or thaw:
+            detail = "the supervisor ended while the run was " + (
+                "at a gate with a frozen trainer" if thaw else "running"
+            )
+            body = {"reason": "lost_supervisor", "detail": detail, "spent": state.spent.record()}
+            self._append(("tripped", {**body, "sampled": left} if left else body))
+        self._shards = Shards(samples, len(known) + (left is not None))
+
+    # --- the loop ----------------------------------------------------------------------------------------------------
+
+    def serve(self) -> Stance:
+        """Until the run is closed, a signal asks to leave, or (``exit_at_gate``) people must act."""
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, self._leave)
+        signal.signal(signal.SIGHUP, signal.SIG_IGN)
+        # A signal must also wake the loop out of its wait.
+        wake, waker = socket.socketpair()
+        waker.setblocking(False)
+        signal.set_wakeup_fd(waker.fileno(), warn_on_full_buffer=False)
+        self._selector.register(wake, selectors.EVENT_READ, lambda mask: wake.recv(64))
+        try:
+            while not self._finished():
+                self.turn()
+        finally:
+            signal.set_wakeup_fd(-1)
+            self.close()
+        return self.history.state.stance
+
+    def turn(self) -> None:
+        """Once round: hear, meter, work, decide."""
+        timeout = min(self._pause, TICK) if self._work else TICK
+        for key, mask in self._selector.select(timeout):
+            key.data(mask)
+        try:
+            self._tick()
+            self._step()
+            self._decide()
+        except Trip as trip:
+            self.trip(trip.reason, trip.detail)
+
+    def _finished(self) -> bool:
+        stance = self.history.state.stance
+        waiting = stance in (Stance.GATE, Stance.HALTED) and self._work is None
+        return stance is Stance.CLOSED or self._leaving or (self.exit_at_gate and waiting)
+
+    def _leave(self, number: int, frame: object) -> None:
+        self._leaving = True
+
+    def close(self) -> None:
+        """Leave in order: nothing runs on without a supervisor (promise 6)."""
+        self._drop_work()
+        self._kept = None
+        with contextlib.suppress(OSError):
+            if self.history.state.stance is Stance.RUNNING:
+                self.trip("lost_supervisor", "the supervisor was asked to leave")
+        self._drop_trainee()
+        self._control.close()
+        self.log.close()
+        os.close(self._lock)
+
+    def _step(self) -> None:
+        """One step of the work at hand."""
+        if self._work is None:
+            return
+        try:
+            self._pause = next(self._work) or 0.0
+        except StopIteration:
+            self._work = None
+
+    def _drop_work(self) -> None:
+        if self._work is not None:
+            self._work.close()
+            self._work = None
+
+    def _decide(self) -> None:
+        """Start what the state asks for."""
+        state = self.history.state
+        if self._work is not None:
+            return
+        if state.stance is Stance.GATHERING:
+            self._work = self._gather()
+        elif state.stance is Stance.GATE and state.unanimous:
+            self._work = self._start() if state.gate < state.gates else self._release()
+
+    # --- writing -----------------------------------------------------------------------------------------------------
+
+    def _append(self, *events: tuple[str, dict[str, Any]], dossier: dict[str, Any] | None = None) -> list[Entry]:
+        """Judge, write durably, tell. Raises Unlawful and changes nothing, or OSError and the run must end."""
+        entries = self.log.append(*events, judge=lambda entry: self.history.follow(entry, dossier))
+        for entry in entries:
+            self._tell({"on": "entry", "entry": show_entry(entry)})
+        self._tell({"on": "status", "status": self.status()})
+        return entries
+
+    def _tell(self, message: dict[str, Any]) -> None:
+        if hasattr(self, "_control"):
+            self._control.tell(message)
+
+    def _spent(self) -> Compute:
+        """Measured and claimed so far, evidence included."""
+        spent = self._settled
+        if self.trainee:
+            seconds, flop = self.trainee.leash.device_seconds(), self.trainee.flop
+            spent = Compute(round(spent.device_seconds + seconds, 3), spent.flop + flop)
+        return spent
+
+    def _charge(self, device_seconds: float) -> None:
+        self._settled = Compute(round(self._settled.device_seconds + device_seconds, 3), self._settled.flop)
+
+    def _drop_trainee(self) -> None:
+        """Kill what is left of the trainer and settle its meter."""
+        if self.trainee is None:
+            return
+        self._unlisten()
+        self.trainee.close()
+        self._settled = self._spent()
+        self.trainee = None
+
+    # --- stopping ----------------------------------------------------------------------------------------------------
+
+    def pull(self, name: str | None, uid: int, heard: float) -> dict[str, Any]:
+        """Stop first, write second; no question is asked (promise 2). Nothing is lost by it (promise 3)."""
+        stance = self.history.state.stance
+        if stance is Stance.CLOSED:
+            raise RunRefused("there is nothing to stop", "the run is closed")
+        processes = None
+        if self.trainee and not self._frozen_by_people():
+            processes = self.trainee.freeze()
+        if stance is Stance.RUNNING:
+            if self.trainee is None and self._work is not None:
+                self._kept, self._work = self._work, None
+        else:
+            self._drop_work()
+        stopped_ms = round((time.perf_counter() - heard) * 1000, 3)
+        self._unlisten()
+        frozen = self.trainee is not None or self._kept is not None
+        body = {
+            "by": {"name": name, "uid": uid},
+            "frozen": frozen,
+            "stopped_ms": stopped_ms if processes is not None else None,
+            "spent": self._spent().record(),
+        }
+        shard = self._shards.close() if stance is Stance.RUNNING else []
+        self._append(*shard, ("pulled", body))
+        return {"stopped_ms": stopped_ms, "processes": processes or 0}
+
+    def _frozen_by_people(self) -> bool:
+        return self.trainee is not None and self.trainee.frozen and not self._unwatched
+
+    def trip(self, reason: str, detail: str) -> None:
+        """The machine stops the run: the trainer is killed, people decide how to go on."""
+        stance = self.history.state.stance
+        if self.trainee:
+            self.trainee.leash.kill()
+        self._drop_work()
+        self._kept = None
+        self._drop_trainee()
+        if stance in (Stance.HALTED, Stance.CLOSED):
+            return
+        shard = self._shards.close() if stance is Stance.RUNNING else []
+        body = {"reason": reason, "detail": detail[:1000], "spent": self._spent().record()}
+        self._append(*shard, ("tripped", body))
+
+    # --- a lease -----------------------------------------------------------------------------------------------------
+
+    def _start(self) -> Steps:
+        """From GATE into RUNNING: everything that was consented to is looked at once more (promise 9)."""
+        yield from gathering.unchanged(self.run, self.history, data=False)
+        dossier, state = self.history.dossier, self.history.state
+        assert dossier is not None
+        if not state.unanimous:
+            return
+        lease = dossier["proposal"]["lease"]
+        if lease["resume"] == "thaw" and self.trainee is None and self._kept is None:
+            raise Trip("crash", "the frozen trainer was lost; reopen to go back to the last checkpoint")
+        try:
+            self._append(("leased", {"dossier": state.dossier, "lease": lease}))
+        except Unlawful as error:  # the ceiling is reached: consent cannot grant what is not there
+            raise Trip("ceiling", str(error)) from None
+        self._write_meter()
+        if lease["resume"] == "thaw":
+            self._thaw()
+        else:
+            self._spawn()
+
+    def _thaw(self) -> None:
+        if self.trainee:
+            self.trainee.lease = self.history.lease or self.trainee.lease
+            self.trainee.thaw()
+            self._listen()
+        else:
+            self._work, self._kept = self._kept, None
+
+    def _spawn(self) -> None:
+        lease, spent = self.history.lease, self.history.state.spent
+        assert lease is not None
+        self._leases += 1
+        most = {name: limit - spent.record()[name] for name, limit in lease.limit.record().items()}
+        name = f"tenth-{self.run.name}-{os.getpid()}-{self._leases}"
+        try:
+            self.trainee = Trainee(self.run, self.history, lease, name, most)
+        except TenthError as error:
+            raise Trip("crash", str(error)) from None
+        self._listen()
+
+    def _listen(self) -> None:
+        if self.trainee:
+            self._selector.register(self.trainee.channel.socket, selectors.EVENT_READ, self._hear)
+            self._selector.register(self.trainee.leash.pidfd, selectors.EVENT_READ, self._ended)
+
+    def _unlisten(self) -> None:
+        if self.trainee:
+            for one in (self.trainee.channel.socket, self.trainee.leash.pidfd):
+                with contextlib.suppress(KeyError):
+                    self._selector.unregister(one)
+
+    def _hear(self, mask: int) -> None:
+        """Frames from the trainer, as many as fit into one buffer."""
+        trainee = self.trainee
+        if trainee is None or trainee.frozen:
+            return
+        try:
+            for frame in trainee.channel.frames():
+                trainee.heed(frame)
+                self._pass_on(frame)
+            if trainee.flooding:
+                raise BadFrame("a frame is refused", "ten times more samples than were asked for")
+        except BadFrame as error:
+            return self.trip("frame", str(error))
+        except OSError as error:
+            return self.trip("crash", f"the channel broke: {error}")
+        if trainee.channel.ended:
+            with contextlib.suppress(KeyError):
+                self._selector.unregister(trainee.channel.socket)
+
+    def _pass_on(self, frame: dict[str, Any]) -> None:
+        if frame["frame"] == "progress":
+            self._tell({"on": "progress", "progress": frame, "spent": self._spent().record()})
+        if frame["frame"] == "sample":
+            facts = {name: frame[name] for name in ("step", "prompt", "text", "temperature")}
+            sample = {**facts, "gate": self.history.state.gate, "time": timestamp(self.clock())}
+            self._shards.add(sample)
+            self._tell({"on": "sample", "sample": sample})
+
+    def _ended(self, mask: int) -> None:
+        """The trainer's first process has ended."""
+        trainee = self.trainee
+        if trainee is None:
+            return
+        trainee.leash.device_seconds()  # while its meter can still be read
+        while not trainee.channel.ended and self.trainee is trainee:
+            self._hear(mask)
+        if self.trainee is not trainee:
+            return
+        status = trainee.leash.poll()
+        if status == 0 and trainee.position is not None:
+            self._drop_trainee()
+            self._work = self._finish(trainee)
+        else:
+            what = f"status {status}" if status is not None and status >= 0 else f"signal {-(status or 0)}"
+            said = "without saying that it was done" if trainee.position is None else "after it said it was done"
+            self.trip("crash", f"the trainer ended with {what} {said}; its last words are in trainer.log")
+
+    def _finish(self, trainee: Trainee) -> Steps:
+        """The tenth is trained and the trainer gone: seal its checkpoint and go to the gate."""
+        assert trainee.saved is not None
+        self._check_limits()
+        checkpoint = yield from gathering.seal_checkpoint(self.run, trainee.saved, trainee.lease.gate)
+        body = {
+            "gate": trainee.lease.gate,
+            "checkpoint": checkpoint,
+            "position": trainee.position,
+            "spent": self._spent().record(),
+            "claims": trainee.claims(),
+        }
+        if shard := self._shards.close():
+            self._append(*shard)
+        self._append(("reached", body))
+
+    # --- the meter ---------------------------------------------------------------------------------------------------
+
+    def _tick(self) -> None:
+        now = time.monotonic()
+        if now - self._ticked < TICK / 2:
+            return
+        self._ticked = now
+        if self.history.state.stance is Stance.RUNNING and self.trainee:
+            self._watch_presence()
+            if not self.trainee.frozen:
+                self._check_limits()
+                self._check_silence(now)
+            if now - self._metered > METERED_EVERY:
+                self._write_meter()
+            if self._shards.full:
+                self._append(*self._shards.close())
+        if now - self._told > 1:
+            self._told = now
+            self._tell({"on": "status", "status": self.status()})
+
+    def _check_limits(self) -> None:
+        """Kill at the lease's measured end, whatever the trainer says (promise 4)."""
+        spent, limit, ceiling = self._spent(), self.history.state.limit, self.history.charter.ceiling
+        assert limit is not None
+        if spent.flop > spent.device_seconds * MOST_FLOP_PER_DEVICE_SECOND:
+            raise Trip("claim", f"{spent.flop:g} FLOP in {spent.device_seconds:g} device-seconds")
+        for name, value in spent.record().items():
+            if value > limit.record()[name]:
+                self._kill_now()
+                reason = "ceiling" if limit.record()[name] >= ceiling.record()[name] else "lease"
+                raise Trip(reason, f"{name} {value:g} of {limit.record()[name]:g}")
+
+    def _kill_now(self) -> None:
+        if self.trainee:
+            self.trainee.leash.kill()
+
+    def _check_silence(self, now: float) -> None:
+        assert self.trainee is not None
+        if now - self.trainee.heard > self.history.charter.quarantine.silence_seconds:
+            raise Trip("silence", f"the trainer said nothing for {now - self.trainee.heard:.0f} s")
+        if self.trainee.done_at and now - self.trainee.done_at > EXIT_SECONDS:
+            raise Trip("silence", f"the trainer said it was done, and was still there {EXIT_SECONDS:g} s later")
+
+    def _write_meter(self) -> None:
+        """Write ahead what a crash would be charged, so that it never refunds (promise 4)."""
+        spent, limit = self._spent(), self.history.state.limit
+        assert limit is not None
+        ahead = spent.device_seconds + RESERVE_SECONDS * (os.cpu_count() or 1)
+        claims = self.trainee.claims() if self.trainee else self.history.claims
+        reserved = min(limit.device_seconds, round(ahead, 3))
+        body = {"spent": spent.record(), "reserved_device_seconds": reserved, "claims": claims}
+        self._metered = time.monotonic()
+        try:
+            self._append(("metered", body))
+        except Unlawful as error:
+            raise Trip("lease", f"the meter: {error}") from None
+
+    def _watch_presence(self) -> None:
+        """``unwatched = "wait"``: the trainer stands still while nobody of the charter watches."""
+        assert self.trainee is not None
+        if self.history.charter.watch.unwatched == "go":
+            return
+        people = {*self.history.charter.signatories, *self.history.charter.watchers}
+        present = any(one.watching and one.name in people for one in self._control.connections)
+        if not present and not self.trainee.frozen:
+            self._unwatched = True
+            self.trainee.freeze()
+        elif present and self._unwatched:
+            self._unwatched = False
+            self.trainee.thaw()
+
+    # --- the gate ----------------------------------------------------------------------------------------------------
+
+    def _gather(self) -> Steps:
+        """From GATHERING to GATE: look, compute, write the dossier, seal it."""
+        history, run = self.history, self.run
+        yield from gathering.unchanged(run, history, data=True)
+        if self.trainee and self.trainee.leash.poll() is not None:
+            self._drop_trainee()
+        path = history.gate_path()
+        gathering.discard(run.path / path)
+        (run.path / path / "evidence").mkdir(parents=True)
+        gathering.write_adjusted(run, history)
+        left = history.charter.ceiling.device_seconds - self._spent().device_seconds
+        panels = yield from gathering.evidence(run, history, path, self._charge, left)
+        spent = self._spent()
+        dossier = {
+            **history.dossier_base(spent, frozen=self.trainee is not None or self._kept is not None),
+            "log": {"size": self.log.tree.size, "root": self.log.tree.root().hex()},
+            **gathering.digests_in_force(run, history),
+            "evidence": panels,
+            "protections": [one.record() for one in sandbox.protections(leash.cgroup_parent() is not None)],
+        }
+        found = gathering.write_dossier(run, path, dossier)
+        body = {"gate": history.state.gate, "path": path, "dossier": found, "spent": spent.record()}
+        self._append(("sealed", body), dossier=dossier)
+
+    def _release(self) -> Steps:
+        """The last gate, and everyone consents."""
+        yield from gathering.unchanged(self.run, self.history, data=False)
+        if self.history.state.unanimous:
+            self._append(("closed", {"outcome": "released", "dossier": self.history.state.dossier}))
+
+    # --- people ------------------------------------------------------------------------------------------------------
+
+    def _request(self, connection: Connection, request: dict[str, Any]) -> dict[str, Any]:
+        heard = time.perf_counter()
+        name = request.get("name")
+        match request.get("do"):
+            case "pull":
+                stopped = self.pull(name if isinstance(name, str) else None, connection.uid, heard)
+                return {**stopped, "status": self.status()}
+            case "status":
+                return {"status": self.status()}
+            case "watch":
+                connection.watching, connection.name = True, name if isinstance(name, str) else None
+                return {"status": self.status(), "entries": [show_entry(entry) for entry in self.log.entries[-50:]]}
+            case "submit":
+                return {"index": self._submit(request.get("envelope")), "status": self.status()}
+        raise WrongInput(
+            "the request is refused", f"it asks to {request.get('do')!r}"[:80], "status, pull, submit, watch"
+        )
+
+    def _submit(self, envelope: Any) -> int:
+        """A signed statement from outside: verified, judged, written."""
+        said = statement.read(envelope, self.history.charter)
+        body = {"envelope": envelope}
+        if said.event == "closed":
+            body["outcome"] = "abandoned"
+        if said.event == "adjusted":
+            self._try_patch(said.patch or {})
+        entry = self._append((said.event, body))[0]
+        if said.event not in statement.ON_DOSSIER:
+            self._drop_work()
+        if said.event in ("adjusted", "closed"):
+            self._kept = None
+            self._drop_trainee()
+        return entry.index
+
+    def _try_patch(self, patch: Any) -> None:
+        """Refuse an adjustment that cannot be carried out, before it is on record."""
+        name, history = self.history.recipe_name, self.history
+        changes = [*history.recipe_changes(name), patch.get("recipe", {})]
+        adjustment.patched_recipe((self.run.path / name).read_bytes(), changes)
+        globs = [glob for group in [*history.exclusions(), patch.get("exclude", [])] for glob in group]
+        listing = (self.run.path / f"data.{history.phase_name}.jsonl").read_bytes()
+        if not adjustment.without_excluded(listing, globs):
+            raise WrongInput("this adjustment is refused", "it would exclude every document", "exclude fewer")
+
+    def status(self) -> dict[str, Any]:
+        """Where the run stands, for people."""
+        state, charter = self.history.state, self.history.charter
+        tenth = charter.tenth_after(min(state.gate, state.gates - 1))
+        assert tenth is not None
+        return {
+            "run": self.run.name,
+            "path": str(self.run.path),
+            "stance": state.stance.value,
+            "gate": state.gate,
+            "gates": state.gates,
+            "phase": tenth.phase.name,
+            "epoch": tenth.epoch,
+            "dossier": state.dossier,
+            "anchor": state.anchor,
+            "signatories": sorted(state.signatories),
+            "consents": sorted(state.consents),
+            "objections": sorted(state.objections),
+            "waiting_for": sorted(state.waiting_for),
+            "spent": self._spent().record() if hasattr(self, "_settled") else state.spent.record(),
+            "ceiling": charter.ceiling.record(),
+            "limit": state.limit.record() if state.limit else None,
+            "claims": self.trainee.claims() if self.trainee else self.history.claims,
+            "frozen": self.trainee is not None and self.trainee.frozen,
+            "unwatched": self._unwatched,
+            "halts": self.history.halts,
+            "entries": self.log.tree.size,
+            "root": self.log.tree.root().hex(),
+            "supervisor": os.getpid(),
+            "trainer": self.trainee.leash.pid if self.trainee else None,
+        }
+
+
+def show_entry(entry: Entry) -> dict[str, Any]:
+    return {"index": entry.index, "time": entry.time, "event": entry.event, "body": entry.body}
