@@ -56,11 +56,8 @@ class PublicKey:
         try:
             self._key.verify(signature, message)
         except InvalidSignature:
-            raise BadStatement(
-                "the signature does not verify",
-                f"it was not made by {self.fingerprint} over these bytes",
-                "sign again with the key the charter lists",
-            ) from None
+            found = f"it was not made by {self.fingerprint} over these bytes"
+            raise BadStatement("the signature does not verify", found, "sign with the key the charter lists") from None
 
 
 class SigningKey:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from tenth.charter import Charter, Compute, Evidence, compute, number
+from tenth.charter import Charter, Compute, Evidence, Tenth, compute, number
 from tenth.errors import BadStatement, WrongInput
 from tenth.gate import adjustment, statement
 from tenth.gate.lease import Lease, propose
@@ -72,6 +72,8 @@ class History:
 
         Raises Unlawful, BadStatement or BadEncoding, and then nothing has changed.
         """
+        if (entry.event == "sealed") is not bool(dossier):
+            raise WrongInput(f"'{entry.event}' is refused", "a dossier comes with 'sealed', and with nothing else")
         said = self._statement(entry) if "envelope" in entry.body else None
         event = self._event(entry, said)
         self.state = apply(self.state, event)
@@ -82,11 +84,9 @@ class History:
         said = statement.read(entry.body["envelope"], self.charter)
         if said.event != entry.event or said.run != self.run:
             raise BadStatement("this statement is refused", f"it says '{said.event}' for run '{said.run}'")
-        if said.event in statement.ON_DOSSIER and self.dossier is not None and self.state.dossier is not None:
-            if list(said.subjects) != list(statement.subjects_of(self.state.dossier, self.dossier)):
-                raise BadStatement(
-                    "this statement is refused", "it covers other digests than the dossier's"
-                )  # promise 9
+        if said.event in statement.ON_DOSSIER and self.dossier and self.state.dossier:
+            if said.subjects != statement.subjects_of(self.state.dossier, self.dossier):  # promise 9
+                raise BadStatement("this statement is refused", "it covers other digests than the dossier's")
         return said
 
     def _event(self, entry: Entry, said: statement.Statement | None) -> Event:
@@ -105,7 +105,7 @@ class History:
             facts["reserved"] = number(body["reserved_device_seconds"])
         if entry.event == "leased":
             facts["limit"] = Lease.parse(body["lease"]).limit
-            if self.dossier is not None and self.dossier["proposal"] != {"lease": body["lease"]}:
+            if self.dossier and self.dossier["proposal"] != {"lease": body["lease"]}:
                 raise BadStatement("'leased' is refused", "the lease is not the one that was consented to")
         for name in ("gate", "dossier", "reason", "outcome"):
             if name in body:
@@ -142,17 +142,19 @@ class History:
     # --- what follows from it ----------------------------------------------------------------------------------------
 
     @property
-    def recipe_name(self) -> str:
-        """The recipe of the phase that the next lease belongs to; at the last gate, of the last."""
+    def tenth(self) -> Tenth:
+        """What the next lease would train; at the last gate, what the last one did."""
         tenth = self.charter.tenth_after(min(self.state.gate, self.charter.gates - 1))
         assert tenth is not None
-        return tenth.phase.recipe
+        return tenth
+
+    @property
+    def recipe_name(self) -> str:
+        return self.tenth.phase.recipe
 
     @property
     def phase_name(self) -> str:
-        tenth = self.charter.tenth_after(min(self.state.gate, self.charter.gates - 1))
-        assert tenth is not None
-        return tenth.phase.name
+        return self.tenth.phase.name
 
     @property
     def evidence(self) -> tuple[Evidence, ...]:
@@ -210,6 +212,4 @@ def _fields(entry: Entry, wanted: frozenset[str] | None) -> None:
     if entry.event == "tripped":
         found -= {"sampled"}
     if wanted is None or found != wanted:
-        raise WrongInput(
-            f"the entry '{entry.event}' is refused", f"its body has {', '.join(sorted(found)) or 'nothing'}"
-        )
+        raise WrongInput(f"the entry '{entry.event}' is refused", f"its body has {sorted(found)}")

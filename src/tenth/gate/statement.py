@@ -53,28 +53,14 @@ def subjects_of(dossier_digest: str, dossier: Mapping[str, Any]) -> Subjects:
 
 
 def sign(
-    event: str,
-    *,
-    run: str,
-    signatory: str,
-    anchor: str,
-    subjects: Subjects | None = None,
-    time: str,
-    key: SigningKey,
-    note: str = "",
-    patch: Mapping[str, Any] | None = None,
-) -> dict[str, Any]:
+    event: str, key: SigningKey, *, run: str, signatory: str, anchor: str, time: str,
+    subjects: Subjects | None = None, note: str = "", patch: Mapping[str, Any] | None = None,
+) -> dict[str, Any]:  # fmt: skip
     """The envelope. ``subjects`` default to the anchor alone, as for everything but consents and objections."""
-    predicate: dict[str, Any] = {"run": run, "signatory": signatory, "anchor": anchor, "time": time, "note": note}
-    if patch is not None:
-        predicate["patch"] = dict(patch)
-    body = {
-        "_type": STATEMENT,
-        "subject": [{"name": n, "digest": {"sha256": d}} for n, d in subjects or [("anchor", anchor)]],
-        "predicateType": PREDICATES[event],
-        "predicate": predicate,
-    }
-    payload = canonical(body)
+    predicate = {"run": run, "signatory": signatory, "anchor": anchor, "time": time, "note": note}
+    payload = canonical(
+        _body(event, subjects or [("anchor", anchor)], {**predicate, **({"patch": patch} if patch else {})})
+    )
     _parse(payload)
     return envelope(payload, key.public.fingerprint, key.sign(pae(payload)))
 
@@ -85,47 +71,35 @@ def read(value: Any, charter: Charter) -> Statement:
     statement = _parse(payload)
     key = charter.signatories.get(statement.signatory)
     if key is None:
-        who = ", ".join(sorted(charter.signatories))
-        raise BadStatement(
-            "this statement is refused", f"'{statement.signatory}' is not a signatory", f"they are: {who}"
-        )
+        who = "they are: " + ", ".join(sorted(charter.signatories))
+        raise BadStatement("this statement is refused", f"'{statement.signatory}' is not a signatory", who)
     key.verify(signature, pae(payload))
     return statement
 
 
+def _body(event: str, subjects: Subjects, predicate: Mapping[str, Any]) -> dict[str, Any]:
+    subject = [{"name": name, "digest": {"sha256": found}} for name, found in subjects]
+    return {"_type": STATEMENT, "subject": subject, "predicateType": PREDICATES[event], "predicate": predicate}
+
+
 def _parse(payload: bytes) -> Statement:
+    """Take the statement apart, and refuse it unless it is just what putting it together again gives."""
     body = decode(payload, "the statement")
-    if not isinstance(body, dict) or set(body) != {"_type", "subject", "predicateType", "predicate"}:
-        raise BadEncoding(
-            "this is not a statement", "an in-toto Statement has _type, subject, predicateType, predicate"
-        )
-    event = EVENTS.get(body["predicateType"]) if isinstance(body["predicateType"], str) else None
-    if body["_type"] != STATEMENT or event is None:
-        raise BadEncoding("this is not a statement for tenth", f"predicateType {body['predicateType']!r}"[:120])
-    predicate = body["predicate"]
-    wanted = _FIELDS | ({"patch"} if event == "adjusted" else set())
-    if not isinstance(predicate, dict) or set(predicate) != wanted:
-        raise BadEncoding("this statement is refused", f"its predicate must have {', '.join(sorted(wanted))}")
-    if not all(isinstance(predicate[name], str) for name in _FIELDS) or not is_digest(predicate["anchor"]):
-        raise BadEncoding("this statement is refused", "a field of its predicate has the wrong type")
-    if len(predicate["note"]) > MAX_NOTE:
+    try:
+        event, predicate = EVENTS[body["predicateType"]], body["predicate"]
+        subjects = [(one["name"], one["digest"]["sha256"]) for one in body["subject"]]
+        fields = {name: predicate[name] for name in _FIELDS}
+        sound = body == _body(event, subjects, predicate) and set(predicate) - {"patch"} == _FIELDS
+    except (KeyError, TypeError, IndexError):
+        sound = False
+    if not sound or ("patch" in predicate) is not (event == "adjusted"):
+        raise BadEncoding("this is not a statement for tenth", repr(body)[:200], "docs/formats.md, section 4")
+    texts = [*fields.values(), *(name for name, _ in subjects)]
+    if not all(isinstance(text, str) for text in texts) or not all(is_digest(found) for _, found in subjects):
+        raise BadEncoding("this statement is refused", "a name or digest of it has the wrong type")
+    if len(fields["note"]) > MAX_NOTE:
         raise BadEncoding("this statement is refused", f"its note is longer than {MAX_NOTE:,} characters")
-    subjects = _subjects(body["subject"])
-    if event not in ON_DOSSIER and subjects != [("anchor", predicate["anchor"])]:
+    if event not in ON_DOSSIER and subjects != [("anchor", fields["anchor"])]:
         raise BadEncoding("this statement is refused", "its only subject must be the anchor")
     patch = check_patch(predicate["patch"]) if event == "adjusted" else None
-    fields = {name: predicate[name] for name in _FIELDS}
     return Statement(event=event, subjects=subjects, patch=patch, **fields)
-
-
-def _subjects(value: Any) -> list[tuple[str, str]]:
-    pairs = []
-    for subject in value if isinstance(value, list) else [None]:
-        if not isinstance(subject, dict) or set(subject) != {"name", "digest"}:
-            raise BadEncoding("this statement is refused", "a subject has name and digest")
-        if not isinstance(subject["name"], str) or not isinstance(subject["digest"], dict):
-            raise BadEncoding("this statement is refused", "a subject's name is a text, its digest a table")
-        if set(subject["digest"]) != {"sha256"} or not is_digest(subject["digest"]["sha256"]):
-            raise BadEncoding("this statement is refused", "a subject's digest is {'sha256': 64 hex digits}")
-        pairs.append((subject["name"], subject["digest"]["sha256"]))
-    return pairs

@@ -154,6 +154,8 @@ class LogWriter:
         ``judge`` sees each entry before anything is written and may refuse it by raising. If a write fails (a full
         disk), both files are cut back and OSError is raised: nothing was acknowledged.
         """
+        if not events:
+            return []
         when, tree = self._clock(), self.tree.copy()
         first = len(self.entries)
         fresh = [Entry.make(first + i, event, body, when) for i, (event, body) in enumerate(events)]

@@ -48,9 +48,9 @@ class Connection:
                 del self._out[: self._socket.send(self._out)]
         except BlockingIOError:
             if len(self._out) > MAX_WAITING:
-                return self.close()
+                self.close()
         except OSError:
-            return self.close()
+            self.close()
         self._control.interest(self._socket, self, writing=bool(self._out))
 
     def ready(self, mask: int) -> None:
@@ -67,7 +67,8 @@ class Connection:
         except OSError:
             data = b""
         if not data or len(self._in) > MAX_REQUEST:
-            return self.close()
+            self.close()
+            return
         *lines, self._in = (self._in + data).split(b"\n")
         for line in lines:
             self.send(self._control.answer(self, line))
@@ -97,7 +98,7 @@ class Control:
         self._socket.setblocking(False)
         selector.register(self._socket, selectors.EVENT_READ, self._accept)
 
-    def _accept(self, mask: int) -> None:
+    def _accept(self, _mask: int) -> None:
         try:
             sock, _ = self._socket.accept()
         except OSError:

@@ -6,14 +6,13 @@ Everything here is done in small steps by generators, so that the supervisor's o
 from __future__ import annotations
 
 import json
-import os
 import shutil
 import time
 from collections.abc import Callable, Generator
 from pathlib import Path
 from typing import Any
 
-from tenth.charter import Compute, Evidence
+from tenth.charter import Evidence
 from tenth.encoding import canonical, digest, digest_file, write_durably
 from tenth.errors import TenthError, WrongInput
 from tenth.gate.adjustment import patched_recipe, without_excluded
@@ -81,7 +80,7 @@ def _documents_unchanged(run: RunDir, history: History) -> Steps:
     agreed = (run.path / f"data.{phase.name}.jsonl").read_bytes()
     if found != agreed:
         before, now = set(agreed.splitlines()), set(found.splitlines())
-        example = sorted(before ^ now)[0].decode()[:200]
+        example = min(before ^ now).decode()[:200]
         raise Trip("data", f"the data of '{phase.name}' changed, for one: {example}")
 
 
@@ -114,9 +113,8 @@ def evidence(run: RunDir, history: History, path: str, charge: Callable[[float],
             raise Trip("evidence", f"'{panel.name}' wrote something that cannot be sealed: {error}") from None
         if not (out / "summary.json").is_file():
             raise Trip("evidence", f"'{panel.name}' wrote no summary.json")
-        rows.append(
-            {"name": panel.name, "path": f"{path}/evidence/{panel.name}", "digest": found, "device_seconds": spent}
-        )
+        row = {"name": panel.name, "path": f"{path}/evidence/{panel.name}", "digest": found}
+        rows.append({**row, "device_seconds": spent})
     return rows
 
 
@@ -154,10 +152,7 @@ def _run_panel(
     )
     deadline = time.monotonic() + panel.timeout_seconds
     with (run.path / "trainer.log").open("ab") as output:
-        try:
-            leash = Leash(panel.command, cell, f"tenth-{run.name}-evidence-{os.getpid()}", output, [])
-        except TenthError as error:
-            raise Trip("evidence", f"'{panel.name}': {error}") from None
+        leash = Leash(panel.command, cell, f"tenth-{run.name}-evidence-{time.monotonic_ns()}", output, [])
     try:
         while leash.poll() is None:
             if time.monotonic() > deadline:
@@ -192,10 +187,8 @@ def write_dossier(run: RunDir, path: str, dossier: dict[str, Any]) -> str:
 
 
 def digests_in_force(run: RunDir, history: History) -> dict[str, str]:
-    return {
-        "recipe": digest_file(run.path / history.recipe_file()),
-        "data": digest_file(run.path / history.data_file()),
-    }
+    names = {"recipe": history.recipe_file(), "data": history.data_file()}
+    return {part: digest_file(run.path / name) for part, name in names.items()}
 
 
 def discard(folder: Path) -> None:

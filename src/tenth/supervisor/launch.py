@@ -1,6 +1,6 @@
 """The launcher of back-end B: keeps the trainer's tree together where bubblewrap cannot be had.
 
-Run as ``python -I -S launch.py COMMAND...``. It gives up the gaining of privileges, adopts every orphan of the tree (child
+Run as ``python -I -S launch.py COMMAND...``. It gains no privileges any more, adopts every orphan of the tree (child
 subreaper), asks to be told when the supervisor dies, and then kills the whole tree (promise 6). Standard library only.
 """
 
@@ -39,7 +39,7 @@ def _become(command: list[str]) -> None:
         os.setsid()
         for name in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
             signal.signal(name, signal.SIG_DFL)
-        os.execvp(command[0], command)
+        os.execvp(command[0], command)  # noqa: S606 (no shell is wanted)
     except OSError as error:
         print(f"tenth: cannot run {command[0]}: {error.strerror}", file=sys.stderr)
     finally:

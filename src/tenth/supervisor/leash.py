@@ -6,6 +6,7 @@ stopped process by process until it stands still. Does not protect against: kern
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import os
 import signal
@@ -50,9 +51,10 @@ def cgroup_parent() -> Path | None:
 
 
 def adopt_orphans() -> None:
-    """If the launcher is killed by its own child, the orphans come to us (and are killed)."""
+    """If the launcher is killed by its own child, the orphans come to us, and are killed with the tree."""
     if _prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0) != 0:
         raise RunRefused("the supervisor cannot start", "PR_SET_CHILD_SUBREAPER failed")
+    Leash.adopting = True
 
 
 class Leash:
@@ -60,61 +62,43 @@ class Leash:
 
     live: ClassVar[set[int]] = set()
     """Leaders of all trees on a leash of this process."""
+    adopting: ClassVar[bool] = False
 
     def __init__(
-        self, command: Sequence[str], cell: sandbox.Cell, name: str, output: IO[bytes], keep: Sequence[int]
+        self, command: Sequence[str], cell: sandbox.Cell, name: str, log: IO[bytes], keep: Sequence[int]
     ) -> None:
-        """Start ``command`` in ``cell``; descriptors in ``keep`` are inherited; ``output`` gets what it prints."""
-        parent = cgroup_parent()
+        """Start ``command`` in ``cell``; descriptors in ``keep`` are inherited; ``log`` gets what it prints."""
+        parent, supervisor = cgroup_parent(), os.getpid()
         self._group = parent / name if parent else None
-        self._frozen = False
-        self._charged = 0.0
-        procs = -1
+        self._charged, self._closed = 0.0, False
         if self._group:
             self._group.mkdir()
-            procs = os.open(self._group / "cgroup.procs", os.O_WRONLY)
-        supervisor = os.getpid()
 
         def prepare() -> None:
-            if procs >= 0:
-                os.write(procs, b"0")
+            if self._group:
+                (self._group / "cgroup.procs").write_text("0")
             sandbox.limit_resources()
             # SIGTERM lets the launcher clear its tree; bubblewrap asks for SIGKILL itself.
             _prctl(_PR_SET_PDEATHSIG, int(signal.SIGKILL if sandbox.bubblewrap() else signal.SIGTERM), 0, 0, 0)
             if os.getppid() != supervisor:
                 os._exit(125)
 
-        try:
-            self._child = subprocess.Popen(
-                sandbox.command_line(command, cell),
-                cwd=cell.cwd,
-                env=sandbox.environment(cell),
-                stdin=subprocess.DEVNULL,
-                stdout=output,
-                stderr=output,
-                pass_fds=tuple(keep),
-                start_new_session=True,
-                preexec_fn=prepare,
-            )
-        except OSError as error:
-            self._remove_group()
-            raise RunRefused(f"'{command[0]}' cannot be started", str(error)) from None
-        finally:
-            if procs >= 0:
-                os.close(procs)
+        line, env = sandbox.command_line(command, cell), sandbox.environment(cell)
+        self._child = subprocess.Popen(
+            line, cwd=cell.cwd, env=env, stdin=subprocess.DEVNULL, stdout=log, stderr=log,
+            pass_fds=tuple(keep), start_new_session=True, preexec_fn=prepare,  # noqa: PLW1509 (one thread, so it is safe)
+        )  # fmt: skip
         self.pid = self._child.pid
         self.live.add(self.pid)
         self.pidfd = os.pidfd_open(self.pid)
-
-    # --- who is in the tree ------------------------------------------------------------------------------------------
 
     def processes(self) -> list[int]:
         """Process ids of the tree, our own launcher left out."""
         if self._group:
             pids = [int(line) for line in (self._group / "cgroup.procs").read_text().split()]
         else:
-            pids = _descendants(self.pid) + (_adopted(self.pid) if not sandbox.bubblewrap() else [])
-        return [pid for pid in pids if pid != self.pid]
+            pids = [pid for root in (self.pid, *_orphans()) for pid in (root, *_descendants(root))]
+        return [pid for pid in pids if pid not in self.live]
 
     def poll(self) -> int | None:
         """Exit status once the child has ended, else None."""
@@ -127,87 +111,69 @@ class Leash:
 
         A tree that does not stand still within PATIENCE is killed.
         """
-        self._frozen = True
         deadline = time.monotonic() + PATIENCE
         if self._group:
             (self._group / "cgroup.freeze").write_text("1")
-            while "frozen 1" not in (self._group / "cgroup.events").read_text():
-                if time.monotonic() > deadline:
-                    self.kill()
-                    break
-                time.sleep(0.0002)
-            return len(self.processes())
-        still: set[int] = set()
-        while True:
-            found = self.processes()
-            moving = [pid for pid in found if not _stopped(pid)]
-            if not moving and set(found) == still:
-                return len(found)
+        before: list[int] = []
+        while not self._still(found := self.processes(), before):
             if time.monotonic() > deadline:
                 self.kill()
-                return 0
-            for pid in moving:
-                _signal(pid, signal.SIGSTOP)
-            still = set(found)
+            before = found
+        return len(found)
+
+    def _still(self, found: list[int], before: list[int]) -> bool:
+        """Ask everyone to stop; True once nobody moved since we last looked."""
+        if self._group:
+            time.sleep(0.0001)
+            return "frozen 1" in (self._group / "cgroup.events").read_text() or not found
+        moving = [pid for pid in found if not _stopped(pid)]
+        for pid in moving:
+            _signal(pid, signal.SIGSTOP)
+        return not moving and found == before
 
     def thaw(self) -> None:
-        self._frozen = False
         if self._group:
             (self._group / "cgroup.freeze").write_text("0")
-            return
-        for pid in self.processes():
-            _signal(pid, signal.SIGCONT)
+        else:
+            for pid in self.processes():
+                _signal(pid, signal.SIGCONT)
 
     def kill(self) -> None:
         """Kill every process of the tree; when this returns, none is left."""
-        deadline = time.monotonic() + 30
-        while True:
+        deadline = time.monotonic() + PATIENCE * 6
+        while self._child.poll() is None or self.processes():
             if self._group:
                 (self._group / "cgroup.kill").write_text("1")
-            elif sandbox.bubblewrap():
-                _signal(self.pid, signal.SIGKILL)  # its PID namespace dies with it
-            for pid in self.processes():
+            left = self.processes()
+            # The launcher adopts and counts what its children leave, so it goes last; a PID namespace goes whole.
+            for pid in left if left and not sandbox.bubblewrap() else [*left, self.pid]:
                 _signal(pid, signal.SIGKILL)
-            if not sandbox.bubblewrap() and not self.processes():
-                _signal(self.pid, signal.SIGKILL)
-            _reap_adopted()
-            if self._child.poll() is not None and not self.processes():
-                return
+            for pid in _orphans():
+                with contextlib.suppress(ChildProcessError):
+                    os.waitpid(pid, os.WNOHANG)
             if time.monotonic() > deadline:
-                raise RunRefused("the trainer cannot be killed", f"processes {self.processes()[:10]} do not die")
+                raise RunRefused("the trainer cannot be killed", f"processes {left[:10]} do not die")
             time.sleep(0.001)
 
     def close(self) -> None:
         """Forget a tree that has ended; kills what is left of it first, so that trainer gone means gone."""
+        self.device_seconds()
         self.kill()
-        self._charged = self.device_seconds()
+        self.device_seconds()
+        self._closed = True
         self.live.discard(self.pid)
         os.close(self.pidfd)
-        self._remove_group()
-
-    def _remove_group(self) -> None:
         if self._group:
-            for _ in range(1000):
-                try:
-                    self._group.rmdir()
-                except FileNotFoundError:
-                    break
-                except OSError:
-                    time.sleep(0.001)
-                    continue
-                break
-            self._group = None
-
-    # --- the meter ---------------------------------------------------------------------------------------------------
+            with contextlib.suppress(OSError):  # an empty folder that the kernel still holds costs nothing
+                self._group.rmdir()
 
     def device_seconds(self) -> float:
         """Processor seconds of the whole tree since its start, dead children included (promise 4). Never falls."""
-        if self._group:
-            usage = (self._group / "cpu.stat").read_text().split(None, 2)[1]
-            now = int(usage) / 1e6
-        else:
+        if self._group and not self._closed:
+            self._charged = int((self._group / "cpu.stat").read_text().split(None, 2)[1]) / 1e6
+        elif not self._closed:
             now = sum(_cpu_seconds(pid) for pid in {self.pid, *self.processes()})
-        self._charged = max(self._charged, now)
+            self._charged = max(self._charged, now)
         return self._charged
 
 
@@ -215,55 +181,34 @@ def _descendants(pid: int) -> list[int]:
     """All processes below ``pid``, parents first. Children are kept per thread by the kernel."""
     found, todo = [], [pid]
     while todo:
-        for task in _listdir(f"/proc/{(one := todo.pop())}/task"):
+        one = todo.pop()
+        for task in _listdir(f"/proc/{one}/task"):
             children = [int(child) for child in _read(f"/proc/{one}/task/{task}/children").split()]
             found += children
             todo += children
     return found
 
 
-def _adopted(leader: int) -> list[int]:
-    """Orphans that came to us because the launcher was killed."""
-    if _stat(leader)[0:1] not in ([], ["Z"]):
-        return []
-    found = []
-    for child in _children():
-        found += [child, *_descendants(child)]
-    return found
-
-
-def _children() -> list[int]:
-    """Children of this process that are not the leader of a tree: orphans we adopted."""
-    children = _read(f"/proc/self/task/{os.getpid()}/children").split()
+def _orphans() -> list[int]:
+    """Children of this process that are not the leader of a tree: what a killed launcher left us."""
+    children = _read(f"/proc/self/task/{os.getpid()}/children").split() if Leash.adopting else []
     return [int(child) for child in children if int(child) not in Leash.live]
 
 
-def _reap_adopted() -> None:
-    for child in _children():
-        if _stat(child)[0:1] == ["Z"]:
-            try:
-                os.waitpid(child, os.WNOHANG)
-            except ChildProcessError:
-                continue
-
-
-def _stat(pid: int) -> list[str]:
-    """Fields of /proc/PID/stat from the state on (proc(5)); empty when the process is gone."""
-    return _read(f"/proc/{pid}/stat").rpartition(")")[2].split()
+def _stat(path: str) -> list[str]:
+    """Fields of a stat file from the state on (proc(5)); empty when the process is gone."""
+    return _read(path).rpartition(")")[2].split()
 
 
 def _stopped(pid: int) -> bool:
     """Stopped, dead or gone: in any case it computes nothing. All threads are looked at."""
-    states = [
-        _read(f"/proc/{pid}/task/{task}/stat").rpartition(")")[2].split()[:1] for task in _listdir(f"/proc/{pid}/task")
-    ]
+    states = [_stat(f"/proc/{pid}/task/{task}/stat")[:1] for task in _listdir(f"/proc/{pid}/task")]
     return all(state in (["T"], ["t"], ["Z"], ["X"], []) for state in states)
 
 
 def _cpu_seconds(pid: int) -> float:
     """utime + stime + cutime + cstime, fields 14 to 17 of proc(5)."""
-    fields = _stat(pid)
-    return sum(int(field) for field in fields[11:15]) / TICKS if fields else 0.0
+    return sum(int(field) for field in _stat(f"/proc/{pid}/stat")[11:15]) / TICKS
 
 
 def _read(path: str) -> str:
@@ -282,7 +227,5 @@ def _listdir(path: str) -> list[str]:
 
 
 def _signal(pid: int, number: signal.Signals) -> None:
-    try:
+    with contextlib.suppress(ProcessLookupError):
         os.kill(pid, number)
-    except ProcessLookupError:
-        pass

@@ -10,13 +10,12 @@ import contextlib
 import os
 import selectors
 import signal
-import socket
 import time
 from collections.abc import Callable
 from typing import Any
 
 from tenth.charter import Compute
-from tenth.errors import RunRefused, TenthError, Unlawful, WrongInput
+from tenth.errors import RunRefused, Unlawful, WrongInput
 from tenth.gate import adjustment, statement
 from tenth.log.entry import Entry, timestamp
 from tenth.log.store import LogWriter
@@ -61,22 +60,23 @@ class Supervisor:
         self._leaving = False
         self._selector = selectors.DefaultSelector()
         self._control = Control(run.path, self._selector, self._request)
-        self._recover()
         self._settled = self.history.state.spent
         """Spent by everything that has ended; the running tree's meter is added to it."""
+        self._recover()
 
     def _recover(self) -> None:
         state, samples = self.history.state, self.run.path / "samples"
-        known = {e.body["path"][8:] for e in self.log if e.event == "sampled"}
-        known |= {e.body["sampled"]["path"][8:] for e in self.log if "sampled" in e.body}
+        shards = [e.body if e.event == "sampled" else e.body.get("sampled") for e in self.log]
+        known = {shard["path"][8:] for shard in shards if shard}
         left = pending(samples, known)
         thaw = self.history.dossier is not None and state.stance is Stance.GATE and self.history.dossier["frozen"]
         if state.stance is Stance.RUNNING or thaw:
-            detail = "the supervisor ended while the run was " + (
-                "at a gate with a frozen trainer" if thaw else "running"
+            detail = (
+                f"the supervisor ended while the run was {'at a gate with a frozen trainer' if thaw else 'running'}"
             )
             body = {"reason": "lost_supervisor", "detail": detail, "spent": state.spent.record()}
             self._append(("tripped", {**body, "sampled": left} if left else body))
+            self._settled = self.history.state.spent
         self._shards = Shards(samples, len(known) + (left is not None))
 
     # --- the loop ----------------------------------------------------------------------------------------------------
@@ -86,16 +86,10 @@ class Supervisor:
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, self._leave)
         signal.signal(signal.SIGHUP, signal.SIG_IGN)
-        # A signal must also wake the loop out of its wait.
-        wake, waker = socket.socketpair()
-        waker.setblocking(False)
-        signal.set_wakeup_fd(waker.fileno(), warn_on_full_buffer=False)
-        self._selector.register(wake, selectors.EVENT_READ, lambda mask: wake.recv(64))
         try:
             while not self._finished():
                 self.turn()
         finally:
-            signal.set_wakeup_fd(-1)
             self.close()
         return self.history.state.stance
 
@@ -110,13 +104,15 @@ class Supervisor:
             self._decide()
         except Trip as trip:
             self.trip(trip.reason, trip.detail)
+        except WrongInput as error:
+            self.trip("crash", str(error))
 
     def _finished(self) -> bool:
         stance = self.history.state.stance
         waiting = stance in (Stance.GATE, Stance.HALTED) and self._work is None
         return stance is Stance.CLOSED or self._leaving or (self.exit_at_gate and waiting)
 
-    def _leave(self, number: int, frame: object) -> None:
+    def _leave(self, *_: object) -> None:
         self._leaving = True
 
     def close(self) -> None:
@@ -133,17 +129,16 @@ class Supervisor:
 
     def _step(self) -> None:
         """One step of the work at hand."""
-        if self._work is None:
-            return
+        work = self._work
         try:
-            self._pause = next(self._work) or 0.0
+            self._pause = (next(work) if work else None) or 0.0
         except StopIteration:
-            self._work = None
+            self._work = None if self._work is work else self._work
 
     def _drop_work(self) -> None:
-        if self._work is not None:
-            self._work.close()
-            self._work = None
+        work, self._work = self._work, None
+        if work is not None:
+            work.close()
 
     def _decide(self) -> None:
         """Start what the state asks for."""
@@ -161,33 +156,26 @@ class Supervisor:
         """Judge, write durably, tell. Raises Unlawful and changes nothing, or OSError and the run must end."""
         entries = self.log.append(*events, judge=lambda entry: self.history.follow(entry, dossier))
         for entry in entries:
-            self._tell({"on": "entry", "entry": show_entry(entry)})
-        self._tell({"on": "status", "status": self.status()})
+            self._control.tell({"on": "entry", "entry": show_entry(entry)})
+        self._control.tell({"on": "status", "status": self.status()})
         return entries
-
-    def _tell(self, message: dict[str, Any]) -> None:
-        if hasattr(self, "_control"):
-            self._control.tell(message)
 
     def _spent(self) -> Compute:
         """Measured and claimed so far, evidence included."""
-        spent = self._settled
-        if self.trainee:
-            seconds, flop = self.trainee.leash.device_seconds(), self.trainee.flop
-            spent = Compute(round(spent.device_seconds + seconds, 3), spent.flop + flop)
-        return spent
+        if self.trainee is None:
+            return self._settled
+        seconds = self._settled.device_seconds + self.trainee.leash.device_seconds()
+        return Compute(round(seconds, 3), self._settled.flop + self.trainee.flop)
 
     def _charge(self, device_seconds: float) -> None:
         self._settled = Compute(round(self._settled.device_seconds + device_seconds, 3), self._settled.flop)
 
     def _drop_trainee(self) -> None:
         """Kill what is left of the trainer and settle its meter."""
-        if self.trainee is None:
-            return
-        self._unlisten()
-        self.trainee.close()
-        self._settled = self._spent()
-        self.trainee = None
+        if self.trainee:
+            self._unlisten()
+            self.trainee.close()
+            self._settled, self.trainee = self._spent(), None
 
     # --- stopping ----------------------------------------------------------------------------------------------------
 
@@ -196,9 +184,9 @@ class Supervisor:
         stance = self.history.state.stance
         if stance is Stance.CLOSED:
             raise RunRefused("there is nothing to stop", "the run is closed")
-        processes = None
-        if self.trainee and not self._frozen_by_people():
-            processes = self.trainee.freeze()
+        processes = (
+            self.trainee.freeze() if self.trainee and not (self.trainee.frozen and not self._unwatched) else None
+        )
         if stance is Stance.RUNNING:
             if self.trainee is None and self._work is not None:
                 self._kept, self._work = self._work, None
@@ -207,27 +195,18 @@ class Supervisor:
         stopped_ms = round((time.perf_counter() - heard) * 1000, 3)
         self._unlisten()
         frozen = self.trainee is not None or self._kept is not None
-        body = {
-            "by": {"name": name, "uid": uid},
-            "frozen": frozen,
-            "stopped_ms": stopped_ms if processes is not None else None,
-            "spent": self._spent().record(),
-        }
+        body = {"by": {"name": name, "uid": uid}, "frozen": frozen, "spent": self._spent().record()}
+        body["stopped_ms"] = stopped_ms if processes is not None else None
         shard = self._shards.close() if stance is Stance.RUNNING else []
         self._append(*shard, ("pulled", body))
         return {"stopped_ms": stopped_ms, "processes": processes or 0}
 
-    def _frozen_by_people(self) -> bool:
-        return self.trainee is not None and self.trainee.frozen and not self._unwatched
-
     def trip(self, reason: str, detail: str) -> None:
         """The machine stops the run: the trainer is killed, people decide how to go on."""
         stance = self.history.state.stance
-        if self.trainee:
-            self.trainee.leash.kill()
+        self._drop_trainee()
         self._drop_work()
         self._kept = None
-        self._drop_trainee()
         if stance in (Stance.HALTED, Stance.CLOSED):
             return
         shard = self._shards.close() if stance is Stance.RUNNING else []
@@ -257,8 +236,8 @@ class Supervisor:
             self._spawn()
 
     def _thaw(self) -> None:
+        self._unwatched = False
         if self.trainee:
-            self.trainee.lease = self.history.lease or self.trainee.lease
             self.trainee.thaw()
             self._listen()
         else:
@@ -270,10 +249,7 @@ class Supervisor:
         self._leases += 1
         most = {name: limit - spent.record()[name] for name, limit in lease.limit.record().items()}
         name = f"tenth-{self.run.name}-{os.getpid()}-{self._leases}"
-        try:
-            self.trainee = Trainee(self.run, self.history, lease, name, most)
-        except TenthError as error:
-            raise Trip("crash", str(error)) from None
+        self.trainee = Trainee(self.run, self.history, lease, name, most)
         self._listen()
 
     def _listen(self) -> None:
@@ -287,7 +263,7 @@ class Supervisor:
                 with contextlib.suppress(KeyError):
                     self._selector.unregister(one)
 
-    def _hear(self, mask: int) -> None:
+    def _hear(self, _mask: int) -> None:
         """Frames from the trainer, as many as fit into one buffer."""
         trainee = self.trainee
         if trainee is None or trainee.frozen:
@@ -299,30 +275,31 @@ class Supervisor:
             if trainee.flooding:
                 raise BadFrame("a frame is refused", "ten times more samples than were asked for")
         except BadFrame as error:
-            return self.trip("frame", str(error))
+            self.trip("frame", str(error))
         except OSError as error:
-            return self.trip("crash", f"the channel broke: {error}")
+            self.trip("crash", f"the channel broke: {error}")
         if trainee.channel.ended:
             with contextlib.suppress(KeyError):
                 self._selector.unregister(trainee.channel.socket)
 
     def _pass_on(self, frame: dict[str, Any]) -> None:
         if frame["frame"] == "progress":
-            self._tell({"on": "progress", "progress": frame, "spent": self._spent().record()})
+            self._control.tell({"on": "progress", "progress": frame, "spent": self._spent().record()})
         if frame["frame"] == "sample":
             facts = {name: frame[name] for name in ("step", "prompt", "text", "temperature")}
             sample = {**facts, "gate": self.history.state.gate, "time": timestamp(self.clock())}
             self._shards.add(sample)
-            self._tell({"on": "sample", "sample": sample})
+            self._control.tell({"on": "sample", "sample": sample})
 
-    def _ended(self, mask: int) -> None:
+    def _ended(self, _mask: int) -> None:
         """The trainer's first process has ended."""
         trainee = self.trainee
         if trainee is None:
             return
         trainee.leash.device_seconds()  # while its meter can still be read
+        trainee.leash.kill()  # whoever is left in the tree would hold the channel open
         while not trainee.channel.ended and self.trainee is trainee:
-            self._hear(mask)
+            self._hear(0)
         if self.trainee is not trainee:
             return
         status = trainee.leash.poll()
@@ -339,16 +316,9 @@ class Supervisor:
         assert trainee.saved is not None
         self._check_limits()
         checkpoint = yield from gathering.seal_checkpoint(self.run, trainee.saved, trainee.lease.gate)
-        body = {
-            "gate": trainee.lease.gate,
-            "checkpoint": checkpoint,
-            "position": trainee.position,
-            "spent": self._spent().record(),
-            "claims": trainee.claims(),
-        }
-        if shard := self._shards.close():
-            self._append(*shard)
-        self._append(("reached", body))
+        self._append(*self._shards.close())
+        body = {"gate": trainee.lease.gate, "checkpoint": checkpoint, "position": trainee.position}
+        self._append(("reached", {**body, "spent": self._spent().record(), "claims": trainee.claims()}))
 
     # --- the meter ---------------------------------------------------------------------------------------------------
 
@@ -368,7 +338,7 @@ class Supervisor:
                 self._append(*self._shards.close())
         if now - self._told > 1:
             self._told = now
-            self._tell({"on": "status", "status": self.status()})
+            self._control.tell({"on": "status", "status": self.status()})
 
     def _check_limits(self) -> None:
         """Kill at the lease's measured end, whatever the trainer says (promise 4)."""
@@ -378,13 +348,8 @@ class Supervisor:
             raise Trip("claim", f"{spent.flop:g} FLOP in {spent.device_seconds:g} device-seconds")
         for name, value in spent.record().items():
             if value > limit.record()[name]:
-                self._kill_now()
                 reason = "ceiling" if limit.record()[name] >= ceiling.record()[name] else "lease"
                 raise Trip(reason, f"{name} {value:g} of {limit.record()[name]:g}")
-
-    def _kill_now(self) -> None:
-        if self.trainee:
-            self.trainee.leash.kill()
 
     def _check_silence(self, now: float) -> None:
         assert self.trainee is not None
@@ -469,9 +434,7 @@ class Supervisor:
                 return {"status": self.status(), "entries": [show_entry(entry) for entry in self.log.entries[-50:]]}
             case "submit":
                 return {"index": self._submit(request.get("envelope")), "status": self.status()}
-        raise WrongInput(
-            "the request is refused", f"it asks to {request.get('do')!r}"[:80], "status, pull, submit, watch"
-        )
+        raise WrongInput("the request is refused", f"it asks to {request.get('do')!r}"[:80], "ask for what is known")
 
     def _submit(self, envelope: Any) -> int:
         """A signed statement from outside: verified, judged, written."""
@@ -501,36 +464,33 @@ class Supervisor:
 
     def status(self) -> dict[str, Any]:
         """Where the run stands, for people."""
-        state, charter = self.history.state, self.history.charter
-        tenth = charter.tenth_after(min(state.gate, state.gates - 1))
-        assert tenth is not None
-        return {
-            "run": self.run.name,
-            "path": str(self.run.path),
-            "stance": state.stance.value,
+        state, charter, trainee = self.history.state, self.history.charter, self.trainee
+        place = {"run": self.run.name, "path": str(self.run.path), "stance": state.stance.value, "anchor": state.anchor}
+        where = {
             "gate": state.gate,
             "gates": state.gates,
-            "phase": tenth.phase.name,
-            "epoch": tenth.epoch,
+            "phase": self.history.phase_name,
+            "epoch": self.history.tenth.epoch,
+        }
+        people = {"signatories": state.signatories, "consents": state.consents, "objections": state.objections}
+        compute = {"spent": self._spent(), "ceiling": charter.ceiling, "limit": state.limit}
+        return {
+            **place,
+            **where,
             "dossier": state.dossier,
-            "anchor": state.anchor,
-            "signatories": sorted(state.signatories),
-            "consents": sorted(state.consents),
-            "objections": sorted(state.objections),
-            "waiting_for": sorted(state.waiting_for),
-            "spent": self._spent().record() if hasattr(self, "_settled") else state.spent.record(),
-            "ceiling": charter.ceiling.record(),
-            "limit": state.limit.record() if state.limit else None,
-            "claims": self.trainee.claims() if self.trainee else self.history.claims,
-            "frozen": self.trainee is not None and self.trainee.frozen,
-            "unwatched": self._unwatched,
+            **{name: sorted(names) for name, names in {**people, "waiting_for": state.waiting_for}.items()},
+            **{name: amount.record() if amount else None for name, amount in compute.items()},
+            "claims": trainee.claims() if trainee else self.history.claims,
             "halts": self.history.halts,
+            "frozen": trainee is not None and trainee.frozen,
+            "unwatched": self._unwatched,
             "entries": self.log.tree.size,
             "root": self.log.tree.root().hex(),
             "supervisor": os.getpid(),
-            "trainer": self.trainee.leash.pid if self.trainee else None,
+            "trainer": trainee.leash.pid if trainee else None,
         }
 
 
 def show_entry(entry: Entry) -> dict[str, Any]:
+    """As the control socket tells it."""
     return {"index": entry.index, "time": entry.time, "event": entry.event, "body": entry.body}

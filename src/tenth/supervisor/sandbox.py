@@ -1,7 +1,7 @@
 """The sandbox: how every untrusted child is kept in, and which protections this machine can hold.
 
-Back-end A is bubblewrap: namespaces, a read-only world, one writable folder. Back-end B needs no package: a launcher that
-gives up privileges and keeps the tree together. Does not protect against: reading files that are not hidden below; in
+Back-end A is bubblewrap: namespaces, a read-only world, one writable folder. Back-end B needs no package: a launcher
+that gains no privileges and keeps the tree together. Does not protect against: reading files that are not hidden below; in
 back-end B, the network and anything that ordinary file permissions allow.
 """
 
@@ -69,7 +69,7 @@ def bubblewrap() -> str | None:
         return None
     trial = [program, *NAMESPACES, "--ro-bind", "/", "/", "--dev", "/dev", "--proc", "/proc", "true"]
     try:
-        return program if subprocess.run(trial, capture_output=True, timeout=10).returncode == 0 else None
+        return program if subprocess.run(trial, capture_output=True, timeout=10, check=False).returncode == 0 else None
     except (OSError, subprocess.TimeoutExpired):
         return None
 
@@ -115,7 +115,7 @@ def command_line(command: Sequence[str], cell: Cell) -> list[str]:
         return [sys.executable, "-I", "-S", str(LAUNCHER), *command]
     line = [program, *NAMESPACES, "--die-with-parent", "--new-session", "--cap-drop", "ALL", "--hostname", "tenth"]
     line += ["--ro-bind", "/", "/", "--dev", "/dev", "--proc", "/proc"]
-    for scratch in ("/tmp", "/var/tmp", "/run"):  # and with them the sockets of other services
+    for scratch in ("/tmp", "/var/tmp", "/run"):  # noqa: S108 (hidden, not used), and with them the sockets of other services
         line += ["--tmpfs", scratch]
     for node in sorted(Path("/dev").glob("nvidia*")):
         line += ["--dev-bind", str(node), str(node)]

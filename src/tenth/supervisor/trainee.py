@@ -33,13 +33,12 @@ class Trainee:
         self.saved: str | None = None
         self.position: dict[str, Any] | None = None
         self.done_at: float | None = None
-        tenth = history.charter.tenth_after(lease.gate - 1)
-        assert tenth is not None
+        phase = history.tenth.phase
         self._frame = _lease_frame(run, history, lease, most)
         theirs = self.channel.theirs.fileno()
-        cell = _cell(run, tenth.phase, theirs, self._frame)
+        cell = _cell(run, phase, theirs, self._frame)
         recipe = self._frame["recipe"]
-        command = [recipe if word == tenth.phase.recipe else word for word in tenth.phase.command]
+        command = [recipe if word == phase.recipe else word for word in phase.command]
         with (run.path / "trainer.log").open("ab") as output:
             self.leash = Leash(command, cell, name, output, [theirs])
         self.channel.theirs.close()
