@@ -144,112 +144,83 @@ Check = Callable[[Any], Any]
 """Takes the TOML value, returns what the charter holds; raises ValueError with what was wanted."""
 
 
-def _text(most: int = 10_000) -> Check:
-    def check(value: Any) -> str:
-        if not isinstance(value, str) or not value.strip() or len(value) > most:
-            raise ValueError(f"a text of 1 to {most:,} characters")
-        return value
+def _must(wanted: str, test: Check, make: Check = lambda value: value) -> Check:
+    """A check: the value must pass ``test``, and is kept as ``make`` gives it."""
+
+    def check(value: Any) -> Any:
+        if not test(value):
+            raise ValueError(wanted)
+        return make(value)
 
     return check
 
 
-def _name(value: Any) -> str:
-    if not isinstance(value, str) or not NAME.fullmatch(value):
-        raise ValueError("a name: a lower-case letter, then at most 31 letters, digits, '-' or '_'")
-    return value
+def _texts(value: Any) -> bool:
+    return isinstance(value, list) and all(isinstance(text, str) and text for text in value)
 
 
-def _texts(least: int) -> Check:
-    def check(value: Any) -> tuple[str, ...]:
-        if not isinstance(value, list) or len(value) < least or not all(isinstance(v, str) for v in value):
-            raise ValueError(f"a list of at least {least} texts" if least else "a list of texts")
-        return tuple(value)
-
-    return check
+def _env(value: Any) -> bool:
+    """Texts under names that a shell could use, none of them ours."""
+    named = isinstance(value, dict) and all(re.fullmatch(r"(?!TENTH_)[A-Za-z_][A-Za-z0-9_]*", name) for name in value)
+    return named and all(isinstance(text, str) and "\0" not in text for text in value.values())
 
 
-def _table(value: Any) -> dict[str, str]:
-    if not isinstance(value, dict) or not all(isinstance(v, str) for v in value.values()):
-        raise ValueError("a table of texts")
-    if any(name.startswith("TENTH_") or "=" in name or not name for name in value):
-        raise ValueError("variable names without '=', none beginning with TENTH_")
-    return value
+def _real(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
 
 
-def _number(least: float, *, above: bool = False) -> Check:
-    def check(value: Any) -> float:
-        fits = isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
-        if not fits or value < least or (above and value == least):
-            raise ValueError(f"a number {'above' if above else 'of at least'} {least:g}")
-        return float(value)
-
-    return check
-
-
-def _count(value: Any) -> int:
-    if not isinstance(value, int) or isinstance(value, bool) or not 1 <= value <= 10_000:
-        raise ValueError("a whole number from 1 to 10,000")
-    return value
-
-
-def _choice(*choices: str) -> Check:
-    def check(value: Any) -> str:
-        if value not in choices:
-            raise ValueError("one of " + ", ".join(repr(choice) for choice in choices))
-        return str(value)
-
-    return check
-
-
-def _every(value: Any) -> int:
-    found = re.fullmatch(r"1/([1-9][0-9]{1,3}) epoch", value) if isinstance(value, str) else None
-    if not found:
-        raise ValueError("'1/N epoch' with N from 10 to 9999: a gate after each tenth, or more often")
-    return int(found[1])
-
-
-def _recipe(value: Any) -> str:
-    """A TOML file beside the charter; it is copied into the run directory under the same name."""
-    if not isinstance(value, str) or not re.fullmatch(r"[A-Za-z0-9_-]{1,64}\.toml", value) or value == "charter.toml":
-        raise ValueError("the name of a .toml file in the charter's folder")
-    return value
+def _matches(pattern: str) -> Check:
+    return lambda value: isinstance(value, str) and re.fullmatch(pattern, value)
 
 
 def _key(value: Any) -> PublicKey:
-    if not isinstance(value, str):
-        raise ValueError("an OpenSSH public key line")
     try:
-        return PublicKey.parse(value)
+        return PublicKey.parse(value if isinstance(value, str) else "")
     except BadKey as error:
         raise ValueError(f"{error.do} ({error.refused})") from None
 
 
-_PERSON: dict[str, tuple[Check, Any]] = {"name": (_name, REQUIRED), "key": (_key, REQUIRED)}
+def _one_of(*choices: str) -> Check:
+    return _must("one of " + ", ".join(map(repr, choices)), lambda value: value in choices)
 
+
+PURPOSE = _must("a text of 1 to 10,000 characters", lambda v: isinstance(v, str) and v.strip() and len(v) <= 10_000)
+A_NAME = _must("a name: a lower-case letter, then at most 31 letters, digits, '-' or '_'", _matches(NAME.pattern))
+A_LIST = _must("a list of texts", _texts, tuple)
+SOME = _must("a list of at least one text", lambda value: _texts(value) and value, tuple)
+COUNT = _must("a whole number from 1 to 10,000", lambda value: type(value) is int and 1 <= value <= 10_000)
+ABOVE_0 = _must("a number above 0", lambda value: _real(value) and value > 0, float)
+FROM_0 = _must("a number of at least 0", lambda value: _real(value) and value >= 0, float)
+FROM_1 = _must("a number of at least 1", lambda value: _real(value) and value >= 1, float)
+ENV = _must("a table of texts under names of variables, none beginning with TENTH_", _env)
+EVERY = _must(
+    "'1/N epoch' with N from 10 to 9999: a gate after each tenth, or more often",
+    _matches(r"1/[1-9][0-9]{1,3} epoch"),
+    lambda value: int(value[2:-6]),
+)
+RECIPE = _must("the name of a .toml file beside the charter", _matches(r"(?!charter\.)[A-Za-z0-9_-]{1,64}\.toml"))
+
+_PERSON: dict[str, tuple[Check, Any]] = {"name": (A_NAME, REQUIRED), "key": (_key, REQUIRED)}
 SCHEMA: dict[str, dict[str, tuple[Check, Any]]] = {
-    "run": {"name": (_name, REQUIRED), "purpose": (_text(), REQUIRED)},
+    "run": {"name": (A_NAME, REQUIRED), "purpose": (PURPOSE, REQUIRED)},
     "phase": {
-        "name": (_name, REQUIRED),
-        "command": (_texts(1), REQUIRED),
-        "data": (_texts(1), REQUIRED),
-        "epochs": (_count, 1),
-        "recipe": (_recipe, "recipe.toml"),
-        "code": (_texts(0), ()),
-        "env": (_table, {}),
+        "name": (A_NAME, REQUIRED),
+        "command": (SOME, REQUIRED),
+        "data": (SOME, REQUIRED),
+        "epochs": (COUNT, 1),
+        "recipe": (RECIPE, "recipe.toml"),
+        "code": (A_LIST, ()),
+        "env": (ENV, {}),
     },
-    "gates": {"every": (_every, 10), "consent": (_choice("unanimous"), "unanimous")},
-    "ceiling": {"device_seconds": (_number(0, above=True), REQUIRED), "flop": (_number(0, above=True), REQUIRED)},
-    "quarantine": {"level": (_choice(*LEVELS), REQUIRED), "silence_seconds": (_number(1), 120.0)},
+    "gates": {"every": (EVERY, 10), "consent": (_one_of("unanimous"), "unanimous")},
+    "ceiling": {"device_seconds": (ABOVE_0, REQUIRED), "flop": (ABOVE_0, REQUIRED)},
+    "quarantine": {"level": (_one_of(*LEVELS), REQUIRED), "silence_seconds": (FROM_1, 120.0)},
     "watch": {
-        "samples_per_minute": (_number(0), 20.0),
-        "unwatched": (_choice("wait", "go"), "go"),
-        "prompts": (_texts(0), ()),
+        "samples_per_minute": (FROM_0, 20.0),
+        "unwatched": (_one_of("wait", "go"), "go"),
+        "prompts": (A_LIST, ()),
     },
-    "evidence": {
-        "name": (_name, REQUIRED),
-        "command": (_texts(1), REQUIRED),
-        "timeout_seconds": (_number(1), 600.0),
-    },
+    "evidence": {"name": (A_NAME, REQUIRED), "command": (SOME, REQUIRED), "timeout_seconds": (FROM_1, 600.0)},
     "signatory": _PERSON,
     "watcher": _PERSON,
 }
@@ -276,20 +247,11 @@ def parse(source: bytes) -> Charter:
     for name in ("phase", "evidence"):
         _distinct(f"[[{name}]]", [row["name"] for row in tables[name]])
     signatories, watchers = _people(tables["signatory"], tables["watcher"])
-    return Charter(
-        name=one["run"]["name"],
-        purpose=one["run"]["purpose"],
-        phases=tuple(Phase(**row) for row in tables["phase"]),
-        gates_per_epoch=one["gates"]["every"],
-        ceiling=Compute(**one["ceiling"]),
-        quarantine=Quarantine(**one["quarantine"]),
-        watch=Watch(**one["watch"]),
-        evidence=tuple(Evidence(**row) for row in tables["evidence"]),
-        signatories=signatories,
-        watchers=watchers,
-        digest=digest(source),
-        source=source,
-    )
+    phases = tuple(Phase(**row) for row in tables["phase"])
+    panels = tuple(Evidence(**row) for row in tables["evidence"])
+    parts = (Compute(**one["ceiling"]), Quarantine(**one["quarantine"]), Watch(**one["watch"]))
+    run, every, seal = one["run"], one["gates"]["every"], digest(source)
+    return Charter(run["name"], run["purpose"], phases, every, *parts, panels, signatories, watchers, seal, source)
 
 
 def _tables(name: str, document: dict[str, Any]) -> list[dict[str, Any]]:
@@ -347,9 +309,6 @@ def _people(*groups: list[dict[str, Any]]) -> tuple[dict[str, PublicKey], ...]:
     for row in rows:
         other = owner.setdefault(row["key"].raw, row["name"])
         if other != row["name"]:
-            raise BadCharter(
-                "the charter is refused",
-                f"'{other}' and '{row['name']}' have the same key ({row['key'].fingerprint})",
-                "each person signs with a key of their own",
-            )
+            found = f"'{other}' and '{row['name']}' have the same key ({row['key'].fingerprint})"
+            raise BadCharter("the charter is refused", found, "each person signs with a key of their own")
     return tuple({row["name"]: row["key"] for row in group} for group in groups)

@@ -33,7 +33,7 @@ class PublicKey:
         except (ValueError, UnsupportedAlgorithm) as error:
             raise BadKey("this public key cannot be read", f"{line[:60]!r}: {error}", _WANTED) from None
         if not isinstance(key, Ed25519PublicKey):
-            raise BadKey("only Ed25519 keys can sign here", line.split()[0][:40], _WANTED)
+            raise BadKey("only Ed25519 keys can sign here", line[:40], _WANTED)
         return cls(key.public_bytes_raw())
 
     @cached_property

@@ -1,7 +1,7 @@
 """The law: one table of transitions and one pure function, used while a run lives and when its log is replayed.
 
-One person can stop, only everyone can start: there is a single arrow into RUNNING, and its guard asks for a consent from
-every signatory to this very dossier (promise 1). docs/formats.md, section 6, states the same table in words.
+One person can stop, only everyone can start: there is a single arrow into RUNNING, and its guard asks for a consent
+from every signatory to this very dossier (promise 1). docs/formats.md, section 6, states the same table in words.
 """
 
 from __future__ import annotations
@@ -13,8 +13,8 @@ from enum import StrEnum
 from tenth.charter import Compute
 from tenth.errors import Unlawful
 
-SUPERVISOR = "supervisor"
-"""Stands in ``Event.by`` where no person speaks. No person can have this name's authority: rules ask for one or the other."""
+SUPERVISOR = ""
+"""Stands in ``Event.by`` where no person speaks: no person can have an empty name."""
 
 
 class Stance(StrEnum):

@@ -1,1 +1,1 @@
-"""What people decide on and with: dossiers, statements, leases, adjustments, sealed folders, and the history they make."""
+"""What people decide on and with: statements, leases, adjustments, sealed folders, and the history they make."""

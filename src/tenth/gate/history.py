@@ -1,6 +1,6 @@
-"""The history of a run: the log folded into what the supervisor, the reviewer and the auditor all need to know.
+"""The history of a run: the log folded into what supervisor, reviewer and auditor all need to know.
 
-``follow`` is the one door: an entry is authenticated (signatures), judged by the law (``state.apply``), then remembered.
+``follow`` is the one door: an entry is authenticated (signatures), judged by the law (``apply``), then remembered.
 The supervisor follows its own entries before it writes them; the auditor follows them from the file.
 """
 
@@ -84,9 +84,9 @@ class History:
         said = statement.read(entry.body["envelope"], self.charter)
         if said.event != entry.event or said.run != self.run:
             raise BadStatement("this statement is refused", f"it says '{said.event}' for run '{said.run}'")
-        if said.event in statement.ON_DOSSIER and self.dossier and self.state.dossier:
-            if said.subjects != statement.subjects_of(self.state.dossier, self.dossier):  # promise 9
-                raise BadStatement("this statement is refused", "it covers other digests than the dossier's")
+        judged = said.event in statement.ON_DOSSIER and self.dossier and self.state.dossier
+        if judged and said.subjects != statement.subjects_of(self.state.dossier or "", self.dossier or {}):  # promise 9
+            raise BadStatement("this statement is refused", "it covers other digests than the dossier's")
         return said
 
     def _event(self, entry: Entry, said: statement.Statement | None) -> Event:
@@ -134,9 +134,8 @@ class History:
                 self.samples += [body["sampled"]] if "sampled" in body else []
                 self.frozen = bool(body.get("frozen", False)) if entry.event == "pulled" else False
             case "adjusted":
-                assert said is not None and said.patch is not None
                 self.adjusted.append(entry.digest)
-                self.patches.append((self.recipe_name, said.patch))
+                self.patches.append((self.recipe_name, (said and said.patch) or {}))
                 self.frozen = False
 
     # --- what follows from it ----------------------------------------------------------------------------------------

@@ -1,8 +1,8 @@
 """The log's two files: read them, mend a torn end, append durably.
 
 Order of a write: entries, fsync; head, fsync; then it is acknowledged (promise 8). So what no head covers was never
-acknowledged, and a crash can leave only that at the end. It is cut off when a writer opens the log, and said so; anything
-else that does not fit is refused (promise 7).
+acknowledged, and a crash can leave only that at the end. It is cut off when a writer opens the log, and said so;
+anything else that does not fit is refused (promise 7).
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from tenth.errors import BadEncoding, BrokenPromise
+from tenth.errors import BadEncoding, BrokenPromise, TenthError
 from tenth.keys import PublicKey, SigningKey
 from tenth.log.entry import Entry
 from tenth.log.head import LINES, Head, origin
@@ -52,7 +52,7 @@ def read(folder: Path, log_key: PublicKey | None = None) -> Log:
     lines = entry_bytes.split(b"\n")[:-1]
     covered = heads[-1].size if heads else 0
     if len(lines) < covered:
-        raise BrokenPromise(7, "entries are missing", f"the last head covers {covered}, the file has {len(lines)}")
+        raise BrokenPromise(7, "entries are missing", f"the last head covers {covered}, there are {len(lines)}")
     entries = [_entry(index, line) for index, line in enumerate(lines[:covered])]
     tree = _check(entries, heads, log_key or _own_key(entries))
     kept = sum(len(line) + 1 for line in lines[:covered])
@@ -87,7 +87,7 @@ def _own_key(entries: Sequence[Entry]) -> PublicKey | None:
         return None
     try:
         return PublicKey.parse(entries[0].body["log_key"])
-    except Exception as error:
+    except (KeyError, AttributeError, TenthError) as error:
         raise BrokenPromise(7, "entry 0 names no log key", str(error)[:200], entry=0) from None
 
 
@@ -114,7 +114,7 @@ def _check(entries: Sequence[Entry], heads: Sequence[Head], log_key: PublicKey |
 def _signed(head: Head, key: PublicKey, entry: int) -> None:
     try:
         head.verify(key)
-    except Exception as error:
+    except TenthError as error:
         raise BrokenPromise(7, f"the head of size {head.size} is forged", str(error), entry=entry) from None
 
 
@@ -146,9 +146,7 @@ class LogWriter:
         os.fsync(folder_fd)
         os.close(folder_fd)
 
-    def append(
-        self, *events: tuple[str, dict[str, Any]], judge: Callable[[Entry], object] = lambda entry: None
-    ) -> list[Entry]:
+    def append(self, *events: tuple[str, dict[str, Any]], judge: Callable[[Entry], object] = id) -> list[Entry]:
         """Write the events under one new head; they are durable when this returns (promise 8).
 
         ``judge`` sees each entry before anything is written and may refuse it by raising. If a write fails (a full

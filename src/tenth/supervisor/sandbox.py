@@ -1,8 +1,8 @@
 """The sandbox: how every untrusted child is kept in, and which protections this machine can hold.
 
 Back-end A is bubblewrap: namespaces, a read-only world, one writable folder. Back-end B needs no package: a launcher
-that gains no privileges and keeps the tree together. Does not protect against: reading files that are not hidden below; in
-back-end B, the network and anything that ordinary file permissions allow.
+that gains no privileges and keeps the tree together. Does not protect against: reading files that are not hidden below;
+in back-end B, the network and anything that ordinary file permissions allow.
 """
 
 from __future__ import annotations
