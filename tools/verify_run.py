@@ -158,9 +158,11 @@ def canonical_text(value: Json) -> str:
 
 
 def parse_whole(token: str) -> int | float:
-    """A digits-only token: an integer up to 2^53 - 1, beyond that a double that ECMAScript would print so."""
-    value = int(token) if len(token) < 400 else 0
-    return value if len(token) < 400 and abs(value) <= LARGEST_INTEGER else parse_decimal(token)
+    """A digits-only token: an integer up to 2^53 - 1, beyond that a double as ECMAScript prints it (flop = 2.0e16)."""
+    if len(token) > 15 and (len(token) > 22 or abs(int(token)) > LARGEST_INTEGER):
+        value = parse_decimal(token)
+        return int(token) if value == int(token) else value  # an int, where exact, spares read_json the slow encoder
+    return int(token)
 
 
 def parse_decimal(token: str) -> float:

@@ -37,6 +37,7 @@ Tampering = Callable[[Path], None]
 TAMPERINGS: dict[str, Tampering] = {}
 PROMISES: dict[str, set[int]] = {}
 NOTED: dict[str, Tampering] = {}
+REBUILT: set[str] = set()  # forgeries that need no run to begin with: they write their own
 
 
 def tampering(*promises: int) -> Callable[[Tampering], Tampering]:
@@ -63,6 +64,7 @@ def forge(*promises: int, story: Callable[[Run], None] | None = None, **options:
             run.save()
 
         forgery.__name__ = tell.__name__
+        REBUILT.add(tell.__name__.replace("_", " "))
         return tampering(*promises)(forgery)
 
     return enter
@@ -395,6 +397,7 @@ def spelt(name: str, old: bytes, new: bytes) -> None:
         run.save()
 
     forgery.__name__ = name
+    REBUILT.add(name)
     tampering(7)(forgery)
 
 
@@ -1168,6 +1171,7 @@ def dossier_says(name: str, *promises: int, **changes: Json) -> None:
         run.save()
 
     forgery.__name__ = f"dossier with {name}"
+    REBUILT.add(forgery.__name__)
     tampering(*promises)(forgery)
 
 
@@ -1255,4 +1259,4 @@ def gate_that_nobody_sealed(path: Path) -> None:
     (path / "gates/99/evidence").mkdir(parents=True)
 
 
-__all__ = ["NOTED", "PROMISES", "TAMPERINGS", "build"]
+__all__ = ["NOTED", "PROMISES", "REBUILT", "TAMPERINGS", "build"]

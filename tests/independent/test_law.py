@@ -82,7 +82,8 @@ def events() -> Iterator[oracle.Event]:
 
 def of_package(asked: oracle.Event) -> Event:
     """The package's value for the oracle's event."""
-    return Event(**asked | {"spent": Compute(*asked["spent"]), "limit": Compute(*asked["limit"])})
+    by = law.SUPERVISOR if asked["by"] == oracle.SUPERVISOR else asked["by"]
+    return Event(**asked | {"by": by, "spent": Compute(*asked["spent"]), "limit": Compute(*asked["limit"])})
 
 
 EVENTS = [(each, of_package(each)) for each in events()]
@@ -144,6 +145,14 @@ def first_difference(apply: Apply, kind: str = "", *, only: bool = False) -> str
 def test_a_run_begins_as_the_oracle_says() -> None:
     start = law.begin(SIGNATORIES, GATES, Compute(*CEILING), "a")
     assert as_dictionary(start) == oracle.begin(SIGNATORIES, GATES, CEILING, "a")
+
+
+def test_nobody_is_the_supervisor_by_name() -> None:
+    start = law.begin(frozenset({"supervisor"}), 1, Compute(2, 2), "a")
+    assert judged(law.apply, start, Event("sealed", by="supervisor", dossier="D")) is None
+    gate = law.apply(start, Event("sealed", dossier="D"))
+    assert judged(law.apply, gate, Event("consented", anchor="D")) is None
+    assert law.apply(gate, Event("consented", by="supervisor", anchor="D")).unanimous
 
 
 def test_the_law_is_the_oracles_in_every_reachable_state() -> None:
@@ -236,7 +245,7 @@ def nearly_all(state: State, asked: Event) -> bool:
 
 def due(state: State, asked: Event) -> bool:
     """A release that is in order but for what the mutant forgets."""
-    return asked.outcome == "released" and state.stance is Stance.GATE and asked.by == "supervisor"
+    return asked.outcome == "released" and state.stance is Stance.GATE and asked.by == law.SUPERVISOR
 
 
 def over(state: State, asked: Event) -> bool:
@@ -258,7 +267,7 @@ excused("abandoned by anybody", "closed", lambda s, e: e.outcome == "abandoned" 
 excused("abandoned with an old statement", "closed", lambda s, e: e.outcome == "abandoned" and e.by in s.signatories)
 excused("a tenth is skipped", "reached", lambda s, e: e.gate == s.gate + 2 and e.spent == s.spent)
 excused("a consent to another dossier counts", "consented", lambda s, e: e.by in s.signatories and e.anchor in DOSSIERS)
-excused("the supervisor consents", "consented", lambda s, e: e.by == "supervisor" and e.anchor == s.dossier)
+excused("the supervisor consents", "consented", lambda s, e: e.by == law.SUPERVISOR and e.anchor == s.dossier)
 excused("only FLOP may fall", "metered", lambda s, e: e.spent.device_seconds == s.spent.device_seconds == e.reserved)
 refused("a second pull is refused", "pulled", lambda s, e: s.stance is Stance.HALTED)
 refused("a pull by no signatory is refused", "pulled", lambda s, e: e.by not in s.signatories)
