@@ -1,0 +1,85 @@
+"""`tenth-trainer`: train one lease under a supervisor, or read from a checkpoint."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+import time
+from pathlib import Path
+
+from tenth.client import ClientError, attach
+
+from .errors import TrainerError
+
+
+def main(arguments: list[str] | None = None) -> int:
+    started = time.monotonic()
+    options = _parser().parse_args(arguments)
+    try:
+        if options.verb == "pretrain":
+            if arguments is None and "TENTH_FD" in os.environ:
+                _begin_again_with_arenas()
+            return _pretrain(started)
+        return _generate(options)
+    except (TrainerError, ClientError) as error:
+        print(f"tenth-trainer: {error}", file=sys.stderr)
+        return 1
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="tenth-trainer", description=__doc__)
+    verbs = parser.add_subparsers(dest="verb", required=True)
+    train = verbs.add_parser("pretrain", help="train one tenth of an epoch, as the supervisor's lease says")
+    train.add_argument("recipe", help="named for the charter; the lease's sealed copy is what is read")
+    write = verbs.add_parser("generate", help="write text from a checkpoint")
+    write.add_argument("checkpoint", type=Path)
+    write.add_argument("--prompt", action="append", default=[])
+    write.add_argument("--tokens", type=int, default=128)
+    write.add_argument("--temperature", type=float, default=0.8)
+    write.add_argument("--top-k", type=int, default=50)
+    write.add_argument("--seed", type=int, default=0)
+    return parser
+
+
+# glibc returns every large block to the kernel at once and gets it back page by page, zeroed: up to half of a small
+# model's step. Bigger arenas and huge pages stop that; the C library reads this only when a process begins.
+ARENAS = "glibc.malloc.mmap_threshold=1073741824:glibc.malloc.trim_threshold=2147483648"
+ARENAS += ":glibc.malloc.top_pad=268435456:glibc.malloc.hugetlb=1"
+
+
+def _begin_again_with_arenas() -> None:
+    """Replace this process by itself with the setting (same process id, same channel), unless one is there."""
+    if sys.platform == "linux" and "GLIBC_TUNABLES" not in os.environ:
+        environment = os.environ | {"GLIBC_TUNABLES": ARENAS}
+        os.execve(sys.executable, [sys.executable, "-m", "tenth.trainer", *sys.argv[1:]], environment)  # noqa: S606
+
+
+def _pretrain(started: float) -> int:
+    with attach() as run:  # first, so that nobody waits for torch to hear that there is no supervisor
+        from .pretrain import pretrain
+
+        pretrain(run, started)
+    return 0
+
+
+def _generate(options: argparse.Namespace) -> int:
+    from . import checkpoint, tokenizer
+    from .generate import complete
+
+    model = checkpoint.load_model(options.checkpoint)
+    text = tokenizer.from_file(options.checkpoint / "tokenizer.json")
+    prompts = options.prompt or [""]
+    written = complete(model, text, prompts, options.tokens, options.temperature, options.top_k, options.seed)
+    for prompt, continuation in zip(prompts, written, strict=True):
+        print(prompt + _plain(continuation))
+    return 0
+
+
+def _plain(text: str) -> str:
+    """What the model wrote, without the control characters that could steer a terminal."""
+    return "".join(c if c in "\n\t" or c.isprintable() else "\ufffd" for c in text)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

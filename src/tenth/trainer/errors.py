@@ -1,0 +1,36 @@
+"""What can go wrong inside the built-in trainer, each in three parts.
+
+TrainerError
+├── RecipeError       the recipe cannot be followed
+├── CorpusError       the documents cannot be trained on
+├── CheckpointError   a checkpoint cannot be read, or belongs to another model
+└── DivergenceError   the loss stopped being a number
+"""
+
+from __future__ import annotations
+
+
+class TrainerError(Exception):
+    """What was refused, what was found, what to do next."""
+
+    def __init__(self, refused: str, found: str, do: str) -> None:
+        super().__init__(f"{refused}\n  found: {found}\n  do: {do}")
+        self.refused = refused
+        self.found = found
+        self.do = do
+
+
+class RecipeError(TrainerError):
+    """The recipe cannot be followed."""
+
+
+class CorpusError(TrainerError):
+    """The documents cannot be trained on."""
+
+
+class CheckpointError(TrainerError):
+    """A checkpoint cannot be read, or belongs to another model."""
+
+
+class DivergenceError(TrainerError):
+    """The loss stopped being a number."""

@@ -1,0 +1,58 @@
+"""Linear layer and cross-entropy in one: the loss of a head without ever holding all its logits.
+
+The gradient is formed in the forward pass, a slice of rows at a time, while the slice's logits are still in cache: no
+(rows, V) float32 tensor exists, and softmax is computed once instead of twice.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+IGNORED = -100  # target of a position that carries no loss
+ROWS_PER_SLICE = 512
+SMALLEST = 1e-37  # of a probability: a loss is at most 85 nats
+
+
+class _LinearCrossEntropy(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, hidden: Tensor, weight: Tensor, targets: Tensor) -> Tensor:
+        ignored = targets == IGNORED
+        scale = 1.0 / (targets.numel() - ignored.sum()).clamp(min=1).float()
+        some_ignored = bool(ignored.any())
+        picked = targets.clamp(min=0).unsqueeze(1)
+        minus_one = torch.full((1, 1), -1.0, device=hidden.device)
+        total = torch.zeros((), dtype=torch.float32, device=hidden.device)
+        grad_hidden = torch.empty_like(hidden)
+        grad_weight = torch.zeros_like(weight)
+        for start in range(0, hidden.shape[0], ROWS_PER_SLICE):
+            rows = slice(start, start + ROWS_PER_SLICE)
+            chances = F.linear(hidden[rows], weight).float().softmax(1)
+            losses = chances.gather(1, picked[rows]).clamp(min=SMALLEST).log()
+            # d loss / d logits = softmax - one-hot; the division by the count is left to the small products below.
+            chances.scatter_add_(1, picked[rows], minus_one.expand(losses.shape))
+            if some_ignored:
+                losses.masked_fill_(ignored[rows].unsqueeze(1), 0.0)
+                chances.masked_fill_(ignored[rows].unsqueeze(1), 0.0)
+            gradient = chances.to(hidden.dtype)
+            torch.mm(gradient, weight, out=grad_hidden[rows])
+            grad_weight.addmm_(gradient.t(), hidden[rows])
+            total -= losses.sum()
+        grad_hidden.mul_(scale)
+        grad_weight.mul_(scale)
+        ctx.save_for_backward(grad_hidden, grad_weight)
+        return total * scale
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, Tensor, None]:
+        grad_hidden, grad_weight = ctx.saved_tensors
+        return grad_hidden * grads[0], grad_weight * grads[0], None
+
+
+def linear_cross_entropy(hidden: Tensor, weight: Tensor, targets: Tensor) -> Tensor:
+    """Mean over counted targets of -log softmax(hidden @ weight^T)[target], in nats; hidden (N, D), targets (N,)."""
+    loss: Tensor = _LinearCrossEntropy.apply(hidden, weight, targets)  # type: ignore[no-untyped-call]
+    return loss

@@ -1,0 +1,269 @@
+"""The one transformer: a plain decoder in the Qwen3 layout, with the parameter names that Hugging Face uses.
+
+Pre-norm blocks of grouped-query attention (rotary positions, RMS-normed queries and keys) and a SwiGLU MLP, no biases,
+RMSNorm with weights (Qwen3 technical report, arXiv:2505.09388; RoPE, arXiv:2104.09864; SwiGLU, arXiv:2002.05202).
+Shapes: B sequences, T tokens, D width, H heads, K key-value heads, E head width, V vocabulary.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+NORM_EPSILON = 1e-6
+QUERY_BLOCKS = 2  # two halves of the queries: the first never looks at the second half of the keys
+
+
+@dataclass(frozen=True)
+class Shape:
+    """Everything that decides the parameters' names and sizes."""
+
+    vocabulary: int
+    layers: int
+    width: int
+    heads: int
+    kv_heads: int
+    head_width: int
+    mlp_width: int
+    context: int
+    rope_base: float = 10_000.0
+    tied: bool = False
+
+    def hugging_face_config(self, end_of_text: int | None = None) -> dict[str, object]:
+        """config.json as `transformers` reads it (Qwen3ForCausalLM)."""
+        return {
+            "architectures": ["Qwen3ForCausalLM"],
+            "model_type": "qwen3",
+            "vocab_size": self.vocabulary,
+            "hidden_size": self.width,
+            "intermediate_size": self.mlp_width,
+            "num_hidden_layers": self.layers,
+            "num_attention_heads": self.heads,
+            "num_key_value_heads": self.kv_heads,
+            "head_dim": self.head_width,
+            "max_position_embeddings": self.context,
+            "rope_theta": self.rope_base,
+            "rms_norm_eps": NORM_EPSILON,
+            "hidden_act": "silu",
+            "attention_bias": False,
+            "attention_dropout": 0.0,
+            "tie_word_embeddings": self.tied,
+            "torch_dtype": "float32",
+            "bos_token_id": end_of_text,
+            "eos_token_id": end_of_text,
+        }
+
+    @classmethod
+    def from_hugging_face_config(cls, config: dict[str, object]) -> Shape:
+        def integer(key: str) -> int:
+            value = config[key]
+            if not isinstance(value, int):
+                raise TypeError(f"{key} is {value!r}, not an integer")
+            return value
+
+        return cls(
+            vocabulary=integer("vocab_size"), layers=integer("num_hidden_layers"), width=integer("hidden_size"),
+            heads=integer("num_attention_heads"), kv_heads=integer("num_key_value_heads"),
+            head_width=integer("head_dim"), mlp_width=integer("intermediate_size"),
+            context=integer("max_position_embeddings"), rope_base=float(str(config["rope_theta"])),
+            tied=bool(config["tie_word_embeddings"]),
+        )  # fmt: skip
+
+
+class Cache:
+    """Keys and values of the tokens seen so far, one pair of (B, K, capacity, E) tensors a layer."""
+
+    def __init__(self, shape: Shape, batch: int, capacity: int, dtype: torch.dtype, device: torch.device) -> None:
+        size = (shape.layers, 2, batch, shape.kv_heads, capacity, shape.head_width)
+        self._tensors = torch.empty(size, dtype=dtype, device=device)
+        self._window = shape.context
+        self.capacity = capacity
+        self.length = 0
+
+    def extend(self, layer: int, keys: Tensor, values: Tensor) -> tuple[Tensor, Tensor]:
+        """Store (B, K, T, E) after the tokens seen; return the last `context` keys and values up to the new end.
+
+        A single new token may stand further out than the context: it then sees the last `context` tokens only.
+        """
+        end = self.length + keys.shape[2]
+        start = max(0, end - self._window)
+        self._tensors[layer, 0, :, :, self.length : end] = keys
+        self._tensors[layer, 1, :, :, self.length : end] = values
+        return self._tensors[layer, 0, :, :, start:end], self._tensors[layer, 1, :, :, start:end]
+
+
+class RMSNorm(nn.Module):
+    """x / sqrt(mean(x^2) + eps) * weight, over the last dimension, in float32 whatever comes in."""
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.ones(width))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return F.rms_norm(x, (x.shape[-1],), self.weight, NORM_EPSILON)
+
+
+def rotary_table(head_width: int, base: float, positions: int) -> tuple[Tensor, Tensor]:
+    """cos and sin, each (positions, E), the two halves alike as in Hugging Face's rotate-half convention."""
+    frequencies = base ** (-torch.arange(0, head_width, 2, dtype=torch.float32) / head_width)
+    angles = torch.outer(torch.arange(positions, dtype=torch.float32), frequencies)
+    angles = torch.cat((angles, angles), dim=-1)
+    return angles.cos(), angles.sin()
+
+
+def rotate(x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
+    """Turn each pair (x_i, x_{i+E/2}) of (B, H, T, E) by its position's angle."""
+    left, right = x.chunk(2, dim=-1)
+    return x * cos + torch.cat((-right, left), dim=-1) * sin
+
+
+def causal_attention(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
+    """softmax(q k^T / sqrt(E)) v with queries aligned to the *end* of the keys; (B, H, T, E) in and out.
+
+    Written out on CPU: the stock bfloat16 kernel takes twice as long forward and backward (benchmarks/trainer_step.py).
+    """
+    new, seen = q.shape[2], k.shape[2]
+    if q.device.type != "cpu":
+        mask = torch.ones(new, seen, dtype=torch.bool, device=q.device).tril(seen - new) if 1 < new < seen else None
+        return F.scaled_dot_product_attention(q, k, v, attn_mask=mask, is_causal=new == seen and new > 1)
+    q = q * (1.0 / math.sqrt(q.shape[-1]))
+    size = new if new < 64 else -(-new // QUERY_BLOCKS)
+    blocks = []
+    for start in range(0, new, size):
+        stop = min(start + size, new)
+        keys = seen - new + stop  # keys up to this block's last query
+        scores = q[:, :, start:stop] @ k[:, :, :keys].transpose(-1, -2)
+        if stop - start > 1:
+            scores = scores + _mask(stop - start, keys, scores.dtype)
+        blocks.append(scores.softmax(-1) @ v[:, :, :keys])
+    return blocks[0] if len(blocks) == 1 else torch.cat(blocks, dim=2)
+
+
+def _mask(queries: int, keys: int, dtype: torch.dtype) -> Tensor:
+    return torch.full((queries, keys), -math.inf, dtype=dtype).triu(keys - queries + 1)
+
+
+class Attention(nn.Module):
+    """Grouped-query attention with RMS-normed, rotated queries and keys."""
+
+    def __init__(self, shape: Shape) -> None:
+        super().__init__()
+        self.heads, self.kv_heads, self.head_width = shape.heads, shape.kv_heads, shape.head_width
+        inner, kv_inner = shape.heads * shape.head_width, shape.kv_heads * shape.head_width
+        self.q_proj = nn.Linear(shape.width, inner, bias=False)
+        self.k_proj = nn.Linear(shape.width, kv_inner, bias=False)
+        self.v_proj = nn.Linear(shape.width, kv_inner, bias=False)
+        self.o_proj = nn.Linear(inner, shape.width, bias=False)
+        self.q_norm = RMSNorm(shape.head_width)
+        self.k_norm = RMSNorm(shape.head_width)
+
+    def forward(self, x: Tensor, cos: Tensor, sin: Tensor, cache: Cache | None, layer: int) -> Tensor:
+        batch, length, _ = x.shape
+        q = self.q_norm(self.q_proj(x).view(batch, length, self.heads, self.head_width)).transpose(1, 2)
+        k = self.k_norm(self.k_proj(x).view(batch, length, self.kv_heads, self.head_width)).transpose(1, 2)
+        v = self.v_proj(x).view(batch, length, self.kv_heads, self.head_width).transpose(1, 2)
+        q, k = rotate(q, cos, sin), rotate(k, cos, sin)
+        if cache is not None:
+            k, v = cache.extend(layer, k, v)
+        if self.kv_heads < self.heads:
+            k, v = (t.repeat_interleave(self.heads // self.kv_heads, dim=1) for t in (k, v))
+        mixed: Tensor = self.o_proj(causal_attention(q, k, v).transpose(1, 2).reshape(batch, length, -1))
+        return mixed
+
+
+class MLP(nn.Module):
+    """SwiGLU: down(silu(gate(x)) * up(x))."""
+
+    def __init__(self, shape: Shape) -> None:
+        super().__init__()
+        self.gate_proj = nn.Linear(shape.width, shape.mlp_width, bias=False)
+        self.up_proj = nn.Linear(shape.width, shape.mlp_width, bias=False)
+        self.down_proj = nn.Linear(shape.mlp_width, shape.width, bias=False)
+
+    def forward(self, x: Tensor) -> Tensor:
+        mixed: Tensor = self.down_proj(F.silu(self.gate_proj(x)) * self.up_proj(x))
+        return mixed
+
+
+class Block(nn.Module):
+    """x + attention(norm(x)), then x + mlp(norm(x))."""
+
+    def __init__(self, shape: Shape) -> None:
+        super().__init__()
+        self.input_layernorm = RMSNorm(shape.width)
+        self.self_attn = Attention(shape)
+        self.post_attention_layernorm = RMSNorm(shape.width)
+        self.mlp = MLP(shape)
+
+    def forward(self, x: Tensor, cos: Tensor, sin: Tensor, cache: Cache | None, layer: int) -> Tensor:
+        x = x + self.self_attn(self.input_layernorm(x), cos, sin, cache, layer)
+        residual: Tensor = x + self.mlp(self.post_attention_layernorm(x))
+        return residual
+
+
+class Decoder(nn.Module):
+    """Embedding, blocks and final norm (the part that Hugging Face calls `model`)."""
+
+    def __init__(self, shape: Shape) -> None:
+        super().__init__()
+        self.embed_tokens = nn.Embedding(shape.vocabulary, shape.width)
+        self.layers = nn.ModuleList(Block(shape) for _ in range(shape.layers))
+        self.norm = RMSNorm(shape.width)
+
+
+class Transformer(nn.Module):
+    """Token ids (B, T) to hidden states (B, T, D); `logits` turns those into (B, T, V)."""
+
+    def __init__(self, shape: Shape) -> None:
+        super().__init__()
+        self.shape = shape
+        self.model = Decoder(shape)
+        self.lm_head = nn.Linear(shape.width, shape.vocabulary, bias=False)
+        if shape.tied:
+            self.lm_head.weight = self.model.embed_tokens.weight
+        self._rotary: tuple[Tensor, Tensor] | None = None
+
+    def forward(self, tokens: Tensor, cache: Cache | None = None) -> Tensor:
+        """Hidden states after the final norm. With a cache, `tokens` follow those already seen."""
+        start = cache.length if cache is not None else 0
+        x = self.model.embed_tokens(tokens)
+        cos, sin = self._angles(start, start + tokens.shape[1], x)
+        for layer, block in enumerate(self.model.layers):
+            x = block(x, cos, sin, cache, layer)
+        if cache is not None:
+            cache.length += tokens.shape[1]
+        hidden: Tensor = self.model.norm(x)
+        return hidden
+
+    def logits(self, hidden: Tensor) -> Tensor:
+        """(..., D) to (..., V)."""
+        return F.linear(hidden, self.lm_head.weight)
+
+    def _angles(self, start: int, stop: int, like: Tensor) -> tuple[Tensor, Tensor]:
+        table = self._rotary
+        if table is None or table[0].shape[0] < stop or table[0].dtype != like.dtype or table[0].device != like.device:
+            positions = max(stop, self.shape.context)
+            cos, sin = rotary_table(self.shape.head_width, self.shape.rope_base, positions)
+            table = self._rotary = (cos.to(like.device, like.dtype), sin.to(like.device, like.dtype))
+        return table[0][start:stop], table[1][start:stop]
+
+    @torch.no_grad()
+    def initialise(self, generator: torch.Generator) -> None:
+        """Normal weights of deviation 1/sqrt(fan-in); head and output projections start at zero.
+
+        At step 0 every block is the identity and every token equally likely (loss ln V), so early steps cannot blow up.
+        A tied head keeps the embedding's small normal weights.
+        """
+        for name, parameter in self.named_parameters():
+            if parameter.dim() < 2:
+                parameter.fill_(1.0)
+            elif name.endswith(("o_proj.weight", "down_proj.weight")) or (name == "lm_head.weight"):
+                parameter.zero_()
+            elif name == "model.embed_tokens.weight":
+                parameter.normal_(0.0, 0.02 if self.shape.tied else 1.0, generator=generator)
+            else:
+                parameter.normal_(0.0, parameter.shape[1] ** -0.5, generator=generator)
