@@ -609,12 +609,9 @@ class Audit:
         self.halt("pulled", None, body["spent"])
 
     def on_tripped(self, body: Json) -> None:
-        extra = " sampled" if isinstance(body, dict) and "sampled" in body else ""
-        fields(body, "detail reason spent" + extra, "tripped")
+        fields(body, "detail reason spent", "tripped")
         if body["reason"] not in REASONS:
             raise Broken(7, f"reason: expected one of {REASONS}, found {brief(body['reason'])}")
-        if extra:
-            self.on_sampled(body["sampled"])
         lost, running = body["reason"] == "lost_supervisor", self.stance == "RUNNING"
         self.kept = self.kept and not lost and not running
         self.halt("tripped", body["reason"], body["spent"])

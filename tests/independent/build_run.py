@@ -456,13 +456,10 @@ class Run:
         self.halts[1].append({"index": len(self.lines), "event": "pulled", "reason": None})
         self.append("pulled", body, to="HALTED")
 
-    def trip(self, reason: str = "crash", *, sampled: bool = False) -> None:
+    def trip(self, reason: str = "crash", **changes: Json) -> None:
         if reason == "lost_supervisor" and self.stance == "RUNNING":
             self.spent = self.spent | {"device_seconds": self.reserved}
-        body = {"reason": reason, "detail": "as a test", "spent": self.spent}
-        if sampled:
-            body["sampled"] = self.shard(2)
-            self.samples[1].append(body["sampled"])
+        body = {"reason": reason, "detail": "as a test", "spent": self.spent} | changes
         self.frozen = self.frozen and self.stance != "RUNNING" and reason != "lost_supervisor"
         self.halts[1].append({"index": len(self.lines), "event": "tripped", "reason": reason})
         self.append("tripped", body, to="HALTED")
@@ -523,7 +520,8 @@ def full_story(run: Run) -> None:
         "ben", {"recipe": {"optim.lr": 0.0005, "new.table.key": True}, "exclude": ["sft/0[01].py"], "evidence": added}
     )
     run.start()
-    run.trip("crash", sampled=True)
+    run.sample()
+    run.trip("crash")
     run.adjust("cyd", {"recipe": {"depth": 6}})
     run.start()
     run.trip("lost_supervisor")

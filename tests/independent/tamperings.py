@@ -1062,6 +1062,12 @@ def tripped_for_no_known_reason(run: Run) -> None:
     run.trip("boredom")
 
 
+@forge(7)
+def a_shard_hidden_in_a_trip(run: Run) -> None:
+    run.start()
+    run.trip("crash", sampled=run.shard())
+
+
 @forge(1, 7)
 def tripped_while_halted(run: Run) -> None:
     run.start()
