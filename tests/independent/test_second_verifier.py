@@ -118,7 +118,7 @@ def run_tool(*arguments: object) -> subprocess.CompletedProcess[str]:
 def test_the_command_says_so_in_one_line_and_in_its_status(run_copy: Path) -> None:
     good = run_tool(run_copy)
     assert (good.returncode, good.stderr) == (0, "")
-    assert good.stdout == "verified: poet-7f3a9c21, 75 entries, 75 heads, CLOSED at gate 4\n"
+    assert good.stdout == "verified: poet-7f3a9c21, 76 entries, 76 heads, CLOSED at gate 4\n"
     TAMPERINGS["flip in checkpoints/01/model.safetensors"](run_copy)
     bad = run_tool(run_copy)
     assert bad.returncode == 5
