@@ -313,7 +313,7 @@ def parse_charter(data: bytes) -> Charter:
             if odd := set(row) - set(CHARTER_KEYS[table].split()):
                 raise ValueError(f"unknown keys in {table}: {sorted(odd)}")
     gates = toml.get("gates", {})
-    every = re.fullmatch(r"1/([1-9]\d{0,3}) epoch", gates.get("every", "1/10 epoch"), re.ASCII)
+    every = re.fullmatch(r"1/([1-9]\d{1,3}) epoch", gates.get("every", "1/10 epoch"), re.ASCII)  # ten gates or more
     if gates.get("consent", "unanimous") != "unanimous" or not every:
         raise ValueError(f"gates: {gates}")
     phases = [{"epochs": 1, "recipe": "recipe.toml", **phase} for phase in toml["phase"]]

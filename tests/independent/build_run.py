@@ -141,7 +141,7 @@ device_seconds = {device_seconds}
 flop = {flop}
 
 [quarantine]
-level = "best"
+level = "none"
 
 [watch]
 samples_per_minute = 20
@@ -165,7 +165,7 @@ class Run:
         watchers: tuple[str, ...] = ("lin",),
         keys: dict[str, str] | None = None,  # name -> whose key; for one key under two names
         phases: tuple[tuple[str, int, str], ...] = (("pretrain", 1, "recipe.toml"), ("sft", 1, "sft.toml")),
-        parts: int = 2,
+        parts: int = 10,
         device_seconds: float = 1000,
         flop: str = "1e15",
         evidence: tuple[str, ...] = ("bpb",),
@@ -486,6 +486,12 @@ class Run:
         for _ in range(meters - 1):
             self.meter(0.0005, 10, reserve=10)
 
+    def tenths(self, to: int) -> None:
+        """From GATHERING through quiet leases to GATHERING at a later gate."""
+        while self.gate < to:
+            self.start()
+            self.reach()
+
     def one_tenth(self, *, meters: int = 2) -> None:
         """From GATHERING through one lease to the next GATHERING."""
         self.start(meters=meters)
@@ -513,7 +519,8 @@ def full_story(run: Run) -> None:
     run.meter()
     run.sample()
     run.reach()
-    run.seal()  # gate 2: adjustments at the gate and while halted, a crash, a lost supervisor
+    run.tenths(10)
+    run.seal()  # gate 10, another phase: adjustments at the gate and while halted, a crash, a lost supervisor
     run.say("consented", "ada")
     added = {"drop": ["bpb"], "add": [{"name": "probe", "command": ["probe"]}]}
     run.adjust(
@@ -530,6 +537,7 @@ def full_story(run: Run) -> None:
     run.pull(frozen=False)  # while gathering
     run.adjust("ada", {"exclude": ["pretrain/04.py"]})
     run.one_tenth()
+    run.tenths(20)
     run.seal()  # the last gate
     run.consent_all()
     run.release()

@@ -94,12 +94,12 @@ flip("data.pretrain.jsonl", 9)
 flip("data.sft.2.jsonl", 9)
 flip("manifest.json", 9)
 flip("gates/00/dossier.json", 9)
-flip("gates/02.4/dossier.json", 9)
+flip("gates/10.4/dossier.json", 9)
 flip("gates/01/evidence/bpb/result.json", 9)
-flip("gates/04/evidence/probe/tables/more.txt", 9)
+flip("gates/20/evidence/probe/tables/more.txt", 9)
 flip("gates/01.2/consents/ada.json", 1, 7, 9)
 flip("checkpoints/01/model.safetensors", 9)
-flip("checkpoints/04/state/state.json", 9)
+flip("checkpoints/20/state/state.json", 9)
 flip("samples/000001.jsonl", 7, 9)
 flip("samples/000003.jsonl", 7, 9)
 flip("log/entries.jsonl", 7)
@@ -319,7 +319,7 @@ def checkpoint_file_renamed(path: Path) -> None:
 
 @tampering(9)
 def checkpoint_removed(path: Path) -> None:
-    shutil.rmtree(path / "checkpoints/04")
+    shutil.rmtree(path / "checkpoints/20")
 
 
 @tampering(9)
@@ -342,12 +342,12 @@ def dossier_removed(path: Path) -> None:
 
 @tampering(9)
 def extra_file_in_the_evidence(path: Path) -> None:
-    (path / "gates/03/evidence/probe/extra.json").write_bytes(b"{}")
+    (path / "gates/13/evidence/probe/extra.json").write_bytes(b"{}")
 
 
 @tampering(9)
 def evidence_removed(path: Path) -> None:
-    shutil.rmtree(path / "gates/03/evidence/probe")
+    shutil.rmtree(path / "gates/13/evidence/probe")
 
 
 @tampering(7, 9)
@@ -478,6 +478,11 @@ def an_unknown_rule_in_the_charter(run: Run) -> None:
 
 @forge(1, 7, 13, signatories=())
 def nobody_to_consent(run: Run) -> None:
+    run.one_tenth()
+
+
+@forge(1, 7, 13, parts=9)
+def fewer_than_ten_gates_in_an_epoch(run: Run) -> None:
     run.one_tenth()
 
 
@@ -1107,28 +1112,28 @@ def released_before_the_last_gate(run: Run) -> None:
     run.release()
 
 
-@forge(1, parts=1, phases=(("pretrain", 1, "recipe.toml"),))
+@forge(1, phases=(("pretrain", 1, "recipe.toml"),))
 def released_without_one_consent(run: Run) -> None:
-    run.one_tenth()
+    run.tenths(10)
     run.seal()
     run.consent_all(but="ada")
     run.release()
 
 
-@forge(1, 9, parts=1, phases=(("pretrain", 1, "recipe.toml"),))
+@forge(1, 9, phases=(("pretrain", 1, "recipe.toml"),))
 def leased_past_the_last_gate(run: Run) -> None:
-    run.one_tenth()
+    run.tenths(10)
     run.seal()
     limits = {"device_seconds": 900, "flop": 10**14}
-    run.dossier["proposal"] = {"lease": {"gate": 2, "phase": "pretrain", "epoch": 1, "tenth": 2, "of": 1} | limits}
+    run.dossier["proposal"] = {"lease": {"gate": 11, "phase": "pretrain", "epoch": 1, "tenth": 11, "of": 10} | limits}
     run.consent_all()
     run.lease()
 
 
-@forge(1, 9, parts=1, phases=(("pretrain", 1, "recipe.toml"),))
+@forge(1, 9, phases=(("pretrain", 1, "recipe.toml"),))
 def a_lease_proposed_at_the_last_gate(run: Run) -> None:
-    run.one_tenth()
-    lease = {"gate": 2, "phase": "pretrain", "epoch": 1, "tenth": 2, "of": 1, "resume": "checkpoint"}
+    run.tenths(10)
+    lease = {"gate": 11, "phase": "pretrain", "epoch": 1, "tenth": 11, "of": 10, "resume": "checkpoint"}
     run.seal(dossier={"proposal": {"lease": lease | {"device_seconds": 900, "flop": 10**14}}})
 
 

@@ -414,15 +414,18 @@ class Histories(RuleBasedStateMachine):
         assert self.send("reopened", by=name, anchor=self.state.anchor)
 
     @precondition(lambda self: self.state.stance is Stance.GATHERING)
-    @rule(objector=st.sampled_from(["", "", "", "ada", "cyd"]), ahead=st.integers(0, 3))
-    def go_for_a_tenth(self, objector: str, ahead: int) -> None:
-        """The usual way: all consent, unless one objects; nothing here asks whether the lease is granted."""
+    @rule(
+        odd=st.sampled_from(["", "", "", "ada", "cyd"]), word=st.sampled_from(["objected", ""]), ahead=st.integers(0, 3)
+    )
+    def go_for_a_tenth(self, odd: str, word: str, ahead: int) -> None:
+        """The usual way: all consent, unless one objects or is silent; a lease is asked for all the same."""
         self.seal(1.0, 0.0, 0)
-        self.all_consent()
-        if objector:
-            self.say(objector, "objected", 0)
+        for name in sorted(self.state.signatories):
+            kind = "consented" if name != odd else word
+            if kind:
+                self.say(name, kind, 0)
         granted = self.send("leased", dossier=f"dossier {self.seals}", limit=self.more(30, 30))
-        assert not (granted and objector)
+        assert not (granted and odd)
         if granted:
             self.send("metered", spent=self.state.spent, reserved=self.state.spent.device_seconds + 1)
             self.send("metered", spent=self.more(ahead, ahead), reserved=self.more(ahead + 5, 0).device_seconds)

@@ -44,7 +44,7 @@ def test_a_valid_run_verifies(story: str, tmp_path: Path) -> None:
     [
         {"signatories": ("ada",), "watchers": ()},
         {"signatories": ("ada", "ben", "cyd", "dov", "eve"), "watchers": ("ada", "lin")},  # a signatory may watch
-        {"parts": 1},
+        {"parts": 12},
         {"phases": (("pretrain", 3, "recipe.toml"), ("sft", 2, "recipe.toml"), ("dpo", 1, "dpo.toml"))},
         {"evidence": (), "flop": "2.0e18"},  # beyond 2^53: a double, printed without an exponent
         {"run": "vers-00000001"},
@@ -118,7 +118,8 @@ def run_tool(*arguments: object) -> subprocess.CompletedProcess[str]:
 def test_the_command_says_so_in_one_line_and_in_its_status(run_copy: Path) -> None:
     good = run_tool(run_copy)
     assert (good.returncode, good.stderr) == (0, "")
-    assert good.stdout == "verified: poet-7f3a9c21, 76 entries, 76 heads, CLOSED at gate 4\n"
+    count = len((run_copy / "log/entries.jsonl").read_bytes().splitlines())
+    assert good.stdout == f"verified: poet-7f3a9c21, {count} entries, {count} heads, CLOSED at gate 20\n"
     TAMPERINGS["flip in checkpoints/01/model.safetensors"](run_copy)
     bad = run_tool(run_copy)
     assert bad.returncode == 5
