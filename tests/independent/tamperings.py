@@ -860,7 +860,7 @@ def reached_beyond_the_lease(run: Run) -> None:
 @forge(4)
 def flop_beyond_the_lease(run: Run) -> None:
     run.start()
-    run.meter(1, 2_000_000_000_000)
+    run.meter(1, 200_000_000_000_000)
 
 
 @forge(4)
