@@ -36,8 +36,12 @@ def attach() -> Iterator[Run]:
 def connect() -> Run:
     """`attach` without the `with`, for callbacks; the caller closes the run."""
     channel = Channel(_inherited())
-    channel.send({"frame": "hello", "protocol": PROTOCOL, "client": CLIENT})
-    lease = from_frame(channel.receive())
+    try:
+        channel.send({"frame": "hello", "protocol": PROTOCOL, "client": CLIENT})
+        lease = from_frame(channel.receive())
+    except BaseException:
+        channel.close()
+        raise
     channel.watch()
     return Run(lease, channel)
 

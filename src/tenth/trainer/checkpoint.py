@@ -102,11 +102,7 @@ def load_weights(model: Transformer, checkpoint: Checkpoint) -> None:
 def load_model(folder: Path, dtype: torch.dtype = torch.float32) -> Transformer:
     """The model alone, ready to be read from."""
     checkpoint = load(folder, optimizer=False)
-    with torch.device("meta"):
-        model = Transformer(checkpoint.shape)
-    model = model.to_empty(device="cpu")
-    if checkpoint.shape.tied:
-        model.lm_head.weight = model.model.embed_tokens.weight
+    model = Transformer(checkpoint.shape)  # not on the meta device: its first use imports for a second and a half
     load_weights(model, checkpoint)
     return model.to(dtype).eval()
 

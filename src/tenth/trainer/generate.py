@@ -20,8 +20,8 @@ def generate(
 ) -> list[list[int]]:  # fmt: skip
     """Up to `tokens` new ids after each prompt (ids, not empty); a row ends at `stop`, which is not returned.
 
-    Prompts of different length need no padding: all are read as far as the shortest goes, then every step takes either
     Prompts of different length need no padding: all are read as far as the shortest goes, then each step takes either
+    the next id of a longer prompt or a new one. A prompt longer than the context keeps its end; what is beyond the
     context sees the last `context` tokens. `temperature` 0 takes the most likely token.
     """
     context = model.shape.context

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import math
 import time
 from dataclasses import asdict, dataclass
@@ -150,15 +151,7 @@ def open_corpus(run: Run, recipe: Recipe, before: checkpoint.Checkpoint | None) 
 
 def working_copy(master: Transformer) -> Transformer:
     """A bfloat16 twin: its products run at bfloat16 speed, its gradients are taken up by the float32 master."""
-    with torch.device("meta"):
-        twin = Transformer(master.shape)
-    twin = twin.to_empty(device=master.lm_head.weight.device).to(torch.bfloat16)
-    if master.shape.tied:
-        twin.lm_head.weight = twin.model.embed_tokens.weight
-    with torch.no_grad():
-        for mine, theirs in zip(twin.parameters(), master.parameters(), strict=True):
-            mine.copy_(theirs)
-    return twin
+    return copy.deepcopy(master).to(torch.bfloat16)
 
 
 def load_optimizer(optimizer: Optimizer, before: checkpoint.Checkpoint) -> None:

@@ -1,0 +1,90 @@
+"""What an evidence command is given, and how it answers: TENTH_SEALED in, JSON files in TENTH_OUT out."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from tenth.trainer.documents import Document, load, read_bytes, read_listing, to_text
+
+
+class EvidenceError(Exception):
+    """What was refused, what was found, what to do next."""
+
+    def __init__(self, refused: str, found: str, do: str) -> None:
+        super().__init__(f"{refused}\n  found: {found}\n  do: {do}")
+
+
+@dataclass(frozen=True)
+class Sealed:
+    """The sealed input of one evidence run. Both checkpoints may be missing: gate 0 has none."""
+
+    run: str
+    gate: int
+    checkpoint: Path | None
+    previous: Path | None
+    data: Path  # the listing in force
+    root: Path
+    recipe: Path
+    work: Path
+    prompts: tuple[str, ...]
+    out: Path
+
+
+def read_sealed(environment: Mapping[str, str] = os.environ) -> Sealed:
+    """Raises EvidenceError unless a supervisor started us."""
+    try:
+        given = json.loads(Path(environment["TENTH_SEALED"]).read_text("utf-8"))
+        return Sealed(
+            run=str(given["run"]), gate=int(given["gate"]), checkpoint=_path(given["checkpoint"]),
+            previous=_path(given["previous"]), data=Path(given["data"]), root=Path(given["root"]),
+            recipe=Path(given["recipe"]), work=Path(given["work"]), prompts=tuple(map(str, given["prompts"])),
+            out=Path(environment["TENTH_OUT"]),
+        )  # fmt: skip
+    except (KeyError, OSError, ValueError, TypeError) as error:
+        raise EvidenceError(
+            "No evidence was made.", f"TENTH_SEALED and TENTH_OUT do not name sealed input: {error!r}",
+            "name this command in the charter's [[evidence]]; the supervisor starts it",
+        ) from error  # fmt: skip
+
+
+def _path(value: str | None) -> Path | None:
+    return None if value is None else Path(value)
+
+
+def held_out_texts(sealed: Sealed, checkpoint: Path, characters: int, documents: int) -> list[tuple[Document, str]]:
+    """At most `documents` held-out documents, each cut to `characters`, in an order that no gate changes.
+
+    Documents that were excluded meanwhile, and binary ones, are left out.
+    """
+    present = {entry.path for entry in read_listing(sealed.data)}
+    base = load((checkpoint / "documents.jsonl").read_text("utf-8"))
+    chosen = [d for d in base if d.held_out and d.tokens and d.path in present]
+    chosen.sort(key=lambda d: (d.sha256, d.path))
+    texts = []
+    for document in chosen[:documents]:
+        text, _ = to_text(read_bytes(sealed.root, document))
+        if text:
+            texts.append((document, text[:characters]))
+    return texts
+
+
+def write(
+    sealed: Sealed, headline: str, metrics: Mapping[str, float], details: Mapping[str, Any],
+    tables: Sequence[Mapping[str, Any]] = (),
+) -> None:  # fmt: skip
+    """summary.json, and one more file for each of `details`."""
+    for name, value in details.items():
+        _dump(sealed.out / f"{name}.json", value)
+    summary: dict[str, Any] = {"headline": headline, "metrics": dict(metrics)}
+    if tables:
+        summary["tables"] = list(tables)
+    _dump(sealed.out / "summary.json", summary)
+
+
+def _dump(path: Path, value: Any) -> None:
+    path.write_text(json.dumps(value, ensure_ascii=False, allow_nan=False, indent=1, sort_keys=True) + "\n", "utf-8")
