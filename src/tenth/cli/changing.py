@@ -1,0 +1,152 @@
+"""``adjust``, ``reopen`` and ``close``: what one signatory may sign alone, since none of it starts anything."""
+
+from __future__ import annotations
+
+import tomllib
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import click
+
+from tenth.cli import signing, words
+from tenth.cli.find import find_run
+from tenth.cli.options import dry_run_option, json_option, key_options, note_option, run_argument, yes_option
+from tenth.cli.people import Chosen
+from tenth.cli.replay import Replay
+from tenth.errors import Unlawful, WrongInput
+from tenth.gate.adjustment import check_patch
+from tenth.state import TABLE
+
+
+@click.command("adjust")
+@run_argument
+@click.option(
+    "--set", "settings", multiple=True, metavar="KEY=VALUE", help="Set a key of the recipe, such as optim.clip=0.5."
+)
+@click.option("--exclude", multiple=True, metavar="GLOB", help="Leave out the documents whose path matches.")
+@click.option("--drop-evidence", "dropped", multiple=True, metavar="NAME", help="Ask no more for this evidence.")
+@click.option(
+    "--add-evidence",
+    "added",
+    multiple=True,
+    metavar="NAME=COMMAND",
+    help="Ask for this evidence too, at every gate to come.",
+)
+@key_options
+@note_option
+@yes_option
+@dry_run_option
+@json_option
+def adjust_command(
+    run: str | None, settings: Sequence[str], exclude: Sequence[str], dropped: Sequence[str], added: Sequence[str],
+    chosen: Chosen, note: str, yes: bool, dry_run: bool, as_json: bool,
+) -> int:  # fmt: skip
+    """Change the recipe, the documents or the evidence, signed. All consents are void; a new dossier is gathered."""
+    patch = check_patch(_patch(settings, exclude, dropped, added))
+    found = _checked(run, "adjusted", as_json)
+    known = {panel.name for panel in found.history.evidence} | {panel.name for panel in found.history.charter.evidence}
+    for name in dropped:
+        if name not in known:
+            listed = ", ".join(sorted(known)) or "none"
+            raise WrongInput("this adjustment is refused", f"there is no evidence '{name}'", f"known are: {listed}")
+    what = f"adjusts: {words.patch_words(patch)}"
+    return _speak(found, "adjusted", what, chosen, note, patch, yes=yes, dry_run=dry_run, as_json=as_json)
+
+
+@click.command("reopen")
+@run_argument
+@key_options
+@note_option
+@yes_option
+@dry_run_option
+@json_option
+def reopen_command(run: str | None, chosen: Chosen, note: str, yes: bool, dry_run: bool, as_json: bool) -> int:
+    """After a halt, back to a gate. Nothing starts by it: everyone is asked for their consent again."""
+    found = _checked(run, "reopened", as_json)
+    what = "reopens the run: evidence is gathered, and everyone is asked again"
+    return _speak(found, "reopened", what, chosen, note, None, yes=yes, dry_run=dry_run, as_json=as_json)
+
+
+@click.command("close")
+@run_argument
+@key_options
+@note_option
+@yes_option
+@dry_run_option
+@json_option
+def close_command(run: str | None, chosen: Chosen, note: str, yes: bool, dry_run: bool, as_json: bool) -> int:
+    """Abandon the run, for good. Nothing can follow.
+
+    To release the model instead, no verb is needed: it happens when every signatory consents at the last gate.
+    """
+    found = _checked(run, "closed", as_json)
+    what = "abandons the run: it ends here, for good, and its model is not released"
+    return _speak(found, "closed", what, chosen, note, None, yes=yes, dry_run=dry_run, as_json=as_json)
+
+
+def _checked(run: str | None, event: str, as_json: bool) -> Replay:
+    found = signing.checked(Path(find_run(run, quiet=as_json)))
+    state = found.history.state
+    if state.stance not in TABLE[event].sources:
+        allowed = ", ".join(sorted(stance.value for stance in TABLE[event].sources))
+        do = "tenth pull stops it first" if state.stance.value == "RUNNING" else "tenth status"
+        raise Unlawful(f"'{event}' is refused", f"the run is {state.stance.value}, and must be {allowed}", do)
+    return found
+
+
+def _speak(
+    found: Replay,
+    event: str,
+    what: str,
+    chosen: Chosen,
+    note: str,
+    patch: Any,
+    *,
+    yes: bool,
+    dry_run: bool,
+    as_json: bool,
+) -> int:
+    who, envelope = signing.make(found, event, chosen, note, patch)
+    lines = [f"{who} {what}", f"  run     {found.history.run}", f"  anchor  {found.history.state.anchor}"]
+    if dry_run:
+        return signing.rehearse(lines, envelope, who, event, as_json=as_json)
+    signing.confirm(lines, yes=yes, quiet=as_json)
+    return signing.hand_in(str(found.path), envelope, who, event, as_json=as_json)
+
+
+def _patch(
+    settings: Sequence[str], exclude: Sequence[str], dropped: Sequence[str], added: Sequence[str]
+) -> dict[str, Any]:
+    patch: dict[str, Any] = {}
+    if settings:
+        patch["recipe"] = dict(_setting(text) for text in settings)
+    if exclude:
+        patch["exclude"] = list(exclude)
+    if dropped or added:
+        patch["evidence"] = {"drop": list(dropped)} if dropped else {}
+        if added:
+            patch["evidence"]["add"] = [_panel(text) for text in added]
+    if not patch:
+        raise click.UsageError("there is nothing to adjust: give --set, --exclude, --drop-evidence or --add-evidence")
+    return patch
+
+
+def _setting(text: str) -> tuple[str, Any]:
+    """KEY=VALUE, the value in TOML; what is no TOML is taken as a text."""
+    key, equals, value = text.partition("=")
+    if not equals or not key.strip():
+        raise click.UsageError(f"--set {text}: write KEY=VALUE")
+    try:
+        return key.strip(), tomllib.loads(f"value = {value}")["value"]
+    except tomllib.TOMLDecodeError:
+        return key.strip(), value.strip()
+
+
+def _panel(text: str) -> dict[str, Any]:
+    import shlex
+
+    name, equals, command = text.partition("=")
+    if not equals or not command.strip():
+        raise click.UsageError(f"--add-evidence {text}: write NAME=COMMAND")
+    return {"name": name.strip(), "command": shlex.split(command)}

@@ -1,0 +1,149 @@
+"""``check``: lint a charter, and say in plain words what it will mean on this machine."""
+
+from __future__ import annotations
+
+import shutil
+import sys
+from pathlib import Path
+from typing import Any
+
+import click
+
+from tenth import charter as charters
+from tenth.charter import LEVELS, Charter, Phase
+from tenth.cli import words
+from tenth.cli.beginning import PURPOSE
+from tenth.cli.options import json_option
+from tenth.cli.outcome import emit
+from tenth.errors import BadCharter, WrongInput
+from tenth.gate.lease import SLACK
+from tenth.gate.sealing import data_files
+from tenth.sanitise import plain
+from tenth.supervisor import leash, sandbox
+
+
+@click.command("check")
+@click.argument("charter", type=click.Path(path_type=Path), default="charter.toml")
+@json_option
+def check_command(charter: Path, as_json: bool) -> None:
+    """Say what CHARTER means: what will be enforced on this machine, and what cannot be.
+
+    Exit code 1: it cannot start here.
+    """
+    agreed = load(charter)
+    data = [documents(charter.resolve().parent, phase) for phase in agreed.phases]
+    held = sandbox.protections(leash.cgroup_parent() is not None)
+    if as_json:
+        emit(_record(agreed, data, held))
+    else:
+        _print(agreed, data, held)
+    startable(agreed)
+
+
+def load(path: Path) -> Charter:
+    """Read and lint; the placeholder of ``init`` is not a purpose, and everything that it names must be there."""
+    if path.is_dir():
+        path = path / "charter.toml"
+    try:
+        agreed = charters.parse(path.read_bytes())
+    except OSError as error:
+        raise BadCharter(f"{path} cannot be read", error.strerror or str(error), "'tenth init' writes one") from None
+    if agreed.purpose.strip() == PURPOSE:
+        raise BadCharter(
+            "the charter is refused", "its purpose is still the example's", "say in it what the model is for"
+        )
+    for phase in agreed.phases:
+        if not (path.resolve().parent / phase.recipe).is_file():
+            raise BadCharter(
+                "the charter is refused", f"the recipe {phase.recipe} is not beside it", "'tenth init' writes one"
+            )
+    return agreed
+
+
+def startable(agreed: Charter) -> None:
+    """Raises what would keep a run of this charter from starting here."""
+    sandbox.require(agreed.quarantine.level)
+    for what, command in [(f"phase '{p.name}'", p.command) for p in agreed.phases] + [
+        (f"evidence '{e.name}'", e.command) for e in agreed.evidence
+    ]:
+        path = f"{Path(sys.prefix) / 'bin'}:/usr/local/bin:/usr/bin:/bin"
+        if shutil.which(command[0], path=path) is None:
+            do = (
+                "pip install 'tenth[trainer]'" if command[0].startswith("tenth-") else "install it, or mend the charter"
+            )
+            raise WrongInput(f"{what} cannot start", f"there is no program '{plain(command[0], limit=80)}' here", do)
+
+
+def documents(root: Path, phase: Phase) -> dict[str, Any]:
+    """How much there is to train on."""
+    sizes = [file.stat().st_size for _, file in data_files(root, phase.data)]
+    if not sizes:
+        raise BadCharter(
+            "the charter is refused", f"the data of phase '{phase.name}' holds no documents", "mend its 'data'"
+        )
+    return {"phase": phase.name, "files": len(sizes), "bytes": sum(sizes)}
+
+
+def _limits(agreed: Charter) -> dict[str, float]:
+    """What one lease may use beyond what was spent before."""
+    share = min(1.0, SLACK / agreed.gates)
+    return {name: value * share for name, value in agreed.ceiling.record().items()}
+
+
+def _record(agreed: Charter, data: list[dict[str, Any]], held: list[sandbox.Protection]) -> dict[str, Any]:
+    return {
+        "name": agreed.name,
+        "purpose": agreed.purpose,
+        "digest": agreed.digest,
+        "gates": agreed.gates,
+        "data": data,
+        "ceiling": agreed.ceiling.record(),
+        "lease": _limits(agreed),
+        "level": {"wanted": agreed.quarantine.level, "holds": sandbox.level()},
+        "protections": [one.record() for one in held],
+        "signatories": sorted(agreed.signatories),
+        "watchers": sorted(agreed.watchers),
+        "can_start": LEVELS.index(sandbox.level()) >= LEVELS.index(agreed.quarantine.level),
+    }
+
+
+def _print(agreed: Charter, data: list[dict[str, Any]], held: list[sandbox.Protection]) -> None:
+    click.secho(f"{agreed.name}", bold=True, nl=False)
+    click.echo(f"   {plain(agreed.purpose, limit=400)}")
+    click.echo(f"charter {agreed.digest[:16]}…")
+    _heading("Training")
+    for phase, found in zip(agreed.phases, data, strict=True):
+        epochs = words.count(phase.epochs, "epoch")
+        click.echo(f"  {phase.name}: {epochs} over {words.count(found['files'], 'file')}, {words.size(found['bytes'])}")
+        click.echo(f"    runs: {plain(' '.join(phase.command), limit=200)}")
+    click.echo(
+        f"  {words.count(agreed.gates, 'tenth')}, a gate before each and one at the end: {agreed.gates + 1} in all"
+    )
+    _heading("Compute")
+    for name, unit in (
+        ("device_seconds", "device-seconds, measured from outside"),
+        ("flop", "FLOP, claimed by the trainer"),
+    ):
+        most, each = agreed.ceiling.record()[name], _limits(agreed)[name]
+        click.echo(f"  at most {words.amount(most)} {unit}; {words.amount(each)} in one lease")
+    _heading("People")
+    click.echo(f"  must all consent to each tenth: {words.names(agreed.signatories)}")
+    click.echo(f"  can each stop it at any time:   {words.names([*agreed.signatories, *agreed.watchers])}")
+    waits = "stands still" if agreed.watch.unwatched == "wait" else "goes on"
+    click.echo(f"  while nobody watches, the run {waits}")
+    _heading("Evidence at each gate")
+    for panel in agreed.evidence:
+        click.echo(f"  {panel.name}: {plain(' '.join(panel.command), limit=200)}")
+    if not agreed.evidence:
+        click.echo("  none: people would decide on loss and samples alone")
+    _heading(f"Enforced on this machine (level asked for: {agreed.quarantine.level}, held here: {sandbox.level()})")
+    for one in (one for one in held if one.holds):
+        click.echo(f"  ✓ {one.name}  ({one.how})")
+    _heading("Not enforced on this machine")
+    for one in (one for one in held if not one.holds):
+        click.secho(f"  ✗ {one.name}  ({one.how})", fg="yellow")
+    click.echo("  ✗ whoever is root here, or the user who runs the supervisor, can do anything")
+
+
+def _heading(text: str) -> None:
+    click.secho(f"\n{text}", bold=True)

@@ -1,0 +1,203 @@
+"""The dossier in plain words: what is proposed, what changed, the evidence, the samples, the halts, who has signed."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from rich.text import Text
+
+from tenth.cli import words
+from tenth.cli.chart import ACCENT, ALARM
+from tenth.cli.replay import Replay
+from tenth.cli.view import sample_lines
+from tenth.encoding import decode
+from tenth.sanitise import plain
+
+SAMPLES, SAMPLE_LINES, ROWS = 6, 12, 12
+
+
+def pages(found: Replay, *, width: int) -> Iterator[Text]:
+    """Line by line. Everything that model, trainer or evidence wrote goes through the sanitising exit (promise 10)."""
+    history, dossier = found.history, found.history.dossier
+    if dossier is None:
+        yield Text("No dossier has been sealed yet: the evidence for gate 0 is still being gathered.")
+        return
+    title = f"Gate {dossier['gate']} of {history.state.gates}, run {history.run}"
+    yield Text(title, "bold")
+    yield Text(plain(history.charter.purpose, lines=True, limit=2_000), "dim")
+    state = history.state
+    if state.stance.value != "GATE":
+        yield Text(f"This is the last dossier; the run is {state.stance.value} now, and it cannot be signed.", ALARM)
+    yield from _section("Your consent would", [Text(words.proposal_words(dossier), ACCENT)])
+    yield from _section("What changed", _changes(found, dossier))
+    yield from _section("Evidence", _evidence(found, dossier, width))
+    yield from _section("Samples since the last gate (claims of the trainer)", _samples(found.path, dossier, width))
+    yield from _section("Halts since the last gate", _halts(found, dossier))
+    yield from _section("Compute", _compute(dossier))
+    yield from _section("Protections", _protections(dossier))
+    yield from _section("Who has signed this dossier", _people(found))
+    yield from _section("What a consent covers, by SHA-256", _digests(found, dossier))
+
+
+def _section(title: str, lines: Sequence[Text] | Iterator[Text]) -> Iterator[Text]:
+    yield Text()
+    yield Text(title, "bold")
+    empty = True
+    for line in lines:
+        empty = False
+        yield Text("  ").append_text(line)
+    if empty:
+        yield Text("  none", "dim")
+
+
+def _changes(found: Replay, dossier: Mapping[str, Any]) -> Iterator[Text]:
+    history = found.history
+    if dossier["checkpoint"] is None:
+        yield Text("nothing is trained yet: this gate is about the charter itself")
+        for row in decode((found.path / "manifest.json").read_bytes())["data"]:
+            yield Text(f"data of '{row['phase']}': {words.count(row['files'], 'file')}, {words.size(row['bytes'])}")
+    else:
+        yield Text(f"checkpoint {dossier['checkpoint']['path']}, after {words.count(dossier['gate'], 'tenth')}")
+    claims = dossier["claims"] or {}
+    if claims.get("loss") is not None:
+        before = _claims_before(found, dossier)
+        was = f", was {before['loss']:.4f}" if before and before.get("loss") is not None else ""
+        yield Text(f"training loss {claims['loss']:.4f}{was} (claimed)")
+    for _, patch in history.patches:
+        yield Text(f"adjusted: {words.patch_words(patch)}", ALARM)
+    if dossier["frozen"]:
+        yield Text("the trainer stands frozen in the middle of its tenth")
+
+
+def _claims_before(found: Replay, dossier: Mapping[str, Any]) -> Mapping[str, Any] | None:
+    before = _dossier_of(found.path, dossier["gate"] - 1)
+    return before["claims"] if before else None
+
+
+def _dossier_of(run: Path, gate: int) -> Mapping[str, Any] | None:
+    path = run / "gates" / f"{gate:02d}" / "dossier.json"
+    return json.loads(path.read_bytes()) if gate >= 0 and path.is_file() else None
+
+
+def summary(folder: Path) -> dict[str, Any]:
+    """``summary.json`` of one panel: {"headline", "metrics", "tables"}, each part optional, believed in nothing."""
+    try:
+        found = json.loads((folder / "summary.json").read_bytes())
+    except (OSError, ValueError, RecursionError):
+        return {}
+    return found if isinstance(found, dict) else {}
+
+
+def _evidence(found: Replay, dossier: Mapping[str, Any], width: int) -> Iterator[Text]:
+    for panel in dossier["evidence"]:
+        said = summary(found.path / panel["path"])
+        headline = plain(said.get("headline", "it wrote no summary"), limit=300)
+        yield Text(panel["name"], ACCENT).append(f"  {headline}", "default")
+        before = summary(found.path / f"gates/{dossier['gate'] - 1:02d}/evidence/{panel['name']}").get("metrics")
+        yield from _metrics(said.get("metrics"), before if isinstance(before, dict) else {})
+        yield from _tables(said.get("tables"), width - 6)
+
+
+def _metrics(metrics: object, before: Mapping[str, Any]) -> Iterator[Text]:
+    if not isinstance(metrics, dict):
+        return
+    for name, value in list(metrics.items())[:ROWS]:
+        line = Text(f"  {plain(name, limit=40):<28} {_figure(value)}")
+        if name in before:
+            line.append(f"   was {_figure(before[name])}", "dim")
+        yield line
+
+
+def _figure(value: object) -> str:
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return plain(value, limit=80)
+    return f"{value:,}" if isinstance(value, int) else f"{value:,.4f}" if abs(value) < 1e4 else words.amount(value)
+
+
+def _tables(tables: object, width: int) -> Iterator[Text]:
+    """Lists of rows under a title: a list of {"title", "columns", "rows"}, or {title: rows}."""
+    if isinstance(tables, dict):
+        tables = [{"title": title, "rows": rows} for title, rows in tables.items()]
+    for table in tables if isinstance(tables, list) else []:
+        if not isinstance(table, dict):
+            continue
+        rows = table.get("rows")
+        rows = rows if isinstance(rows, list) else []
+        yield Text(f"  {plain(table.get('title', table.get('name', 'table')), limit=100)}", "bold")
+        if isinstance(columns := table.get("columns"), list):
+            yield Text("    " + plain("  ".join(map(str, columns)), limit=width), "dim")
+        for row in rows[:ROWS]:
+            values = list(row.values()) if isinstance(row, dict) else row if isinstance(row, list) else [row]
+            yield Text("    " + plain("  ".join(_figure(value) for value in values), limit=width))
+        if len(rows) > ROWS:
+            yield Text(f"    and {len(rows) - ROWS} more rows", "dim")
+
+
+def samples_of(run: Path, dossier: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """The samples of the shards that the dossier names, as far as they lie here."""
+    found: list[dict[str, Any]] = []
+    for shard in dossier["samples"]:
+        path = run / shard["path"]
+        if path.is_file():
+            found += [json.loads(line) for line in path.read_bytes().splitlines()]
+    return found
+
+
+def _samples(run: Path, dossier: Mapping[str, Any], width: int) -> Iterator[Text]:
+    found = samples_of(run, dossier)
+    if not found:
+        return
+    step = max(1, len(found) // SAMPLES)
+    shown = found[::-1][::step][:SAMPLES]
+    yield Text(f"{len(shown)} of {len(found)}, the newest first", "dim")
+    for sample in shown:
+        yield from sample_lines(sample, width - 4, SAMPLE_LINES)
+
+
+def _halts(found: Replay, dossier: Mapping[str, Any]) -> Iterator[Text]:
+    for halt in dossier["halts"]:
+        entry = found.log.entries[halt["index"]]
+        yield Text(f"{words.clock(entry.time)}  ", "dim").append(
+            words.entry_words({"event": entry.event, "body": entry.body}), ALARM
+        )
+
+
+def _compute(dossier: Mapping[str, Any]) -> Iterator[Text]:
+    spent, most = dossier["spent"], dossier["ceiling"]
+    for name, label in (("device_seconds", "device-seconds"), ("flop", "FLOP (claimed)")):
+        share = spent[name] / most[name]
+        yield Text(f"{label:<16} {words.amount(spent[name])} of {words.amount(most[name])} spent, {share:.0%}")
+
+
+def _protections(dossier: Mapping[str, Any]) -> Iterator[Text]:
+    for one in sorted(dossier["protections"], key=lambda row: not row["holds"]):
+        mark, style = ("✓", "") if one["holds"] else ("✗", "yellow")
+        yield Text(f"{mark} {plain(one['name'])}", style).append(f"  {plain(one['how'])}", "dim")
+
+
+def _people(found: Replay) -> Iterator[Text]:
+    state = found.history.state
+    for name in sorted(state.signatories):
+        if name in state.objections:
+            yield Text(f"{name} objects", ALARM)
+        elif name in state.consents:
+            yield Text(f"✓ {name} consents")
+        else:
+            yield Text(f"· {name} has not said anything", "dim")
+    for entry in found.log.entries[::-1]:
+        if entry.event == "sealed":
+            break
+        if note := words.signed(entry.body.get("envelope")).get("note"):
+            who = words.signed(entry.body["envelope"]).get("signatory")
+            yield Text(f"{plain(who)}: “{plain(note, limit=2_000)}”")
+
+
+def _digests(found: Replay, dossier: Mapping[str, Any]) -> Iterator[Text]:
+    from tenth.gate.statement import subjects_of
+
+    sealed = next(entry for entry in found.log.entries[::-1] if entry.event == "sealed")
+    for name, digest in subjects_of(sealed.body["dossier"], dossier):
+        yield Text(f"{name:<11} ", "dim").append(digest)
