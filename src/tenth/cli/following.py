@@ -116,7 +116,7 @@ class Following:
         if not self.training or len(self._pace) < 2:
             return None
         (began, _, first), (now, _, last) = self._pace[0], self._pace[-1]
-        return float(last - first) / (now - began) if now - began > 0.5 else None
+        return float((last - first) / (now - began)) if now - began > 0.5 else None
 
     @property
     def fraction(self) -> float | None:
