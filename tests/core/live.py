@@ -149,7 +149,7 @@ class Live:
         (self.root / "charter.toml").write_text(self.charter())
         has_cgroup = leash.cgroup_parent() is not None
         self.begun = opening.begin(
-            self.root / "charter.toml", self.folder / "runs", sandbox.protections(has_cgroup), time.time()
+            self.root / "charter.toml", self.root / "runs", sandbox.protections(has_cgroup), time.time()
         )
         return self
 
@@ -213,14 +213,11 @@ class Live:
 
     def marked(self) -> list[int]:
         """Process ids of the trainer's whole tree, found by its environment."""
-        needle, found = f"MARK={self.mark}".encode(), []
-        for pid in filter(str.isdigit, os.listdir("/proc")):
-            try:
-                if needle in Path(f"/proc/{pid}/environ").read_bytes():
-                    found.append(int(pid))
-            except OSError:
-                continue
-        return found
+        return _with_environment(f"MARK={self.mark}")
+
+    def evidence_runs(self) -> list[int]:
+        """Process ids of evidence commands of this run, found by their environment."""
+        return _with_environment(f"TENTH_OUT={self.path}")
 
     # --- asking ------------------------------------------------------------------------------------------------------
 
@@ -372,6 +369,17 @@ class Live:
             self.stop()
         for pid in self.marked():
             os.kill(pid, signal.SIGKILL)
+
+
+def _with_environment(words: str) -> list[int]:
+    needle, found = words.encode(), []
+    for pid in filter(str.isdigit, os.listdir("/proc")):
+        try:
+            if needle in Path(f"/proc/{pid}/environ").read_bytes():
+                found.append(int(pid))
+        except OSError:
+            continue
+    return found
 
 
 def audit(path: Path) -> Report | BrokenPromise:

@@ -1,7 +1,8 @@
 """A trainer that tries every door, writes what it found into its checkpoint, and leaves.
 
-Environment: WANT, a JSON object {"read": [paths], "list": [folders], "write": [paths], "tcp": port, "udp": port,
-"unix": [paths], "abstract": name, "pids": [ids]}; each attempt ends up in ``loot`` as true (it worked) or as an error.
+What to try stands in ``wishes.json`` beside the charter: {"read": [paths], "list": [folders], "write": [paths],
+"tcp": port, "udp": port, "unix": [paths], "abstract": name, "pids": [ids]}. Each attempt ends up in ``loot`` as what it
+gave (true where that is nothing), or as the error.
 """
 
 import json
@@ -30,7 +31,7 @@ def connect(kind: socket.SocketKind, address: Any, family: socket.AddressFamily 
         sock.send(b"hello from inside")
 
 
-want = json.loads(os.environ["WANT"])
+want = json.loads(Path("wishes.json").read_text())
 lease = door.hello()
 loot: dict[str, Any] = {}
 for path in want.get("read", []):

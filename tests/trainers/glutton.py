@@ -40,7 +40,8 @@ def lie() -> None:
 
 def claim() -> None:
     """Claims more FLOP than its lease has."""
-    door.progress(1, flop=1e17)
+    burn(0.01)
+    door.progress(1, flop=1e12)
     burn(1e9)
 
 

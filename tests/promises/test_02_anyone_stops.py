@@ -1,0 +1,142 @@
+"""Promise 2: anyone stops the run at any time, without a reason; every process of the trainer stops, willing or not."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from core.live import PYTHON, Live, machines, wait_for
+
+PROMISE = 2
+STATUS = "kept"
+
+BEATS = {"beat.leader", "beat.0", "beat.1", "beat.2", "beat.3"}
+
+
+def beats(run: Live) -> dict[str, str]:
+    return {path.name: path.read_text() for path in (run.path / "work").glob("beat.*")}
+
+
+def started(run: Live) -> dict[str, str]:
+    """Wait until the leader and its four children are all at work."""
+
+    def all_moving() -> bool:
+        before = beats(run)
+        time.sleep(0.02)
+        now = beats(run)
+        return set(now) == BEATS and all(now[name] != before.get(name) for name in BEATS)
+
+    wait_for(all_moving, "five processes at work")
+    return beats(run)
+
+
+def stands_still(run: Live) -> None:
+    """Nothing of the tree computes: what the supervisor says is not asked."""
+    before = beats(run)
+    time.sleep(0.15)
+    assert beats(run) == before
+
+
+@pytest.mark.parametrize("busy", ["0", "1"], ids=["sleeping", "spinning"])
+@pytest.mark.parametrize("machine", machines())
+def test_a_pull_stops_a_tree_that_ignores_every_signal(live: Callable[..., Live], machine: str, busy: str) -> None:
+    run = live(trainer="stubborn.py", machine=machine, env={"BUSY": busy}).start()
+    run.consent()
+    started(run)
+    answer = run.pull()
+    stands_still(run)
+    assert answer["status"]["stance"] == "HALTED"
+    assert answer["processes"] >= 5
+    assert run.last("pulled")["frozen"] is True
+    assert answer["stopped_ms"] < 1000, "the figure is for the benchmark; this says that it was not by patience"
+    again = run.pull()
+    assert again["status"]["stance"] == "HALTED"
+    stands_still(run)
+    # And it goes on from there, all five, after everyone's consent.
+    run.say("reopened", "ada")
+    run.consent("ada")
+    stands_still(run)
+    run.consent("bob")
+    run.until("RUNNING")
+    started(run)
+    run.pull()
+    stands_still(run)
+
+
+NAMES: list[Any] = ["lin", "ada", None, "somebody", "", "\ud800", "x" * 10_000, 7, ["ada"], "\x1b[31mred", "é"]
+
+
+def test_anyone_may_pull_and_say_any_name(live: Callable[..., Live]) -> None:
+    run = live(trainer="stubborn.py").start()
+    for number, name in enumerate(NAMES):
+        run.run_to("RUNNING")
+        wait_for(lambda: len(beats(run)) == 5, "the trainer")
+        answer = run.pull(name)
+        assert answer["status"]["stance"] == "HALTED", name
+        stands_still(run)
+        assert run.events().count("pulled") == number + 1, "and it is on record"
+
+
+def test_a_pull_is_never_refused_while_the_run_is_open(live: Callable[..., Live]) -> None:
+    run = live(evidence=[("panel", [PYTHON, "code/panel.py", "hang"])]).start()
+    run.until("GATE", gate=0)
+    run.pull()
+    run.until("HALTED")
+    run.pull()
+    run.run_to("RUNNING")
+    run.pull()
+    run.run_to("GATHERING", gate=1)
+    wait_for(run.evidence_runs, "the evidence command")
+    answer = run.pull()
+    assert answer["status"]["stance"] == "HALTED"
+    assert not run.evidence_runs(), "evidence is stopped too"
+    assert run.events().count("pulled") == 4
+    run.say("closed", "ada")
+    assert run.ended() == 0
+
+
+def test_a_closed_run_has_nothing_to_stop(live: Callable[..., Live]) -> None:
+    run = live().start()
+    run.until("GATE")
+    run.say("closed", "bob")
+    assert run.ended() == 0
+    assert run.marked() == []
+    assert run.entries()[-1]["body"]["outcome"] == "abandoned"
+    run.start(answer=False)
+    assert run.ended() == 0, "a closed run stays closed"
+    assert run.events()[-1] == "closed"
+
+
+def test_pulls_from_many_at_once_are_all_answered(live: Callable[..., Live]) -> None:
+    run = live(trainer="stubborn.py").start()
+    run.consent()
+    started(run)
+    socks = [run.connect() for _ in range(20)]
+    for sock in socks:
+        sock.sendall(b'{"do":"pull","name":"lin"}\n')
+    for sock in socks:
+        assert b'"ok": true' in sock.recv(65_536)
+        sock.close()
+    stands_still(run)
+    assert run.events().count("pulled") == 20
+
+
+@pytest.mark.parametrize("what", ["progress", "sample"])
+@pytest.mark.parametrize("machine", [machines()[0], machines()[-1]])
+def test_a_trainer_that_floods_its_channel_does_not_hold_up_the_cord(
+    live: Callable[..., Live], machine: str, what: str
+) -> None:
+    """It is stopped at once: by the pull, or by the supervisor, who takes a flood for what it is."""
+    run = live(trainer="flood.py", machine=machine, env={"WHAT": what}).start()
+    run.consent()
+    wait_for(lambda: run.status()["stance"] != "GATE", "the lease")
+    for _ in range(5):
+        asked = time.monotonic()
+        run.pull()
+        assert time.monotonic() - asked < 1
+        run.run_to("RUNNING")
+        time.sleep(0.1)
+    run.pull()

@@ -1,0 +1,69 @@
+"""An evidence command in a few lines. Arguments: what it does, one of the functions below."""
+
+import itertools
+import json
+import os
+import sys
+import time
+from pathlib import Path
+
+out, sealed = Path(os.environ["TENTH_OUT"]), json.loads(Path(os.environ["TENTH_SEALED"]).read_text())
+
+
+def write() -> None:
+    """What an honest panel does."""
+    size = sum(path.stat().st_size for path in Path(sealed["checkpoint"]).rglob("*") if path.is_file())
+    (out / "summary.json").write_text(json.dumps({"bytes": size, "gate": sealed["gate"]}))
+
+
+def fail() -> None:
+    sys.exit("no evidence today")
+
+
+def nothing() -> None:
+    """Ends well and writes nothing."""
+
+
+def link() -> None:
+    write()
+    (out / "link").symlink_to("/etc/passwd")
+
+
+def name() -> None:
+    """Writes a file whose name is not text."""
+    write()
+    Path(os.fsdecode(os.fsencode(out) + b"/\xff")).write_text("x")
+
+
+def deep() -> None:
+    write()
+    os.chdir(out)
+    for _ in range(1500):
+        os.mkdir("d")
+        os.chdir("d")
+
+
+def churn() -> None:
+    """Makes and removes files while somebody looks at how many bytes there are."""
+    until = time.monotonic() + 1.5
+    for number in itertools.count():
+        folder = out / f"tmp{number % 7}"
+        folder.mkdir()
+        (folder / "x").write_text("x")
+        (folder / "x").unlink()
+        folder.rmdir()
+        if time.monotonic() > until:
+            break
+    write()
+
+
+def hang() -> None:
+    time.sleep(1e6)
+
+
+def spin() -> None:
+    while True:
+        pass
+
+
+{one.__name__: one for one in (write, fail, nothing, link, name, deep, churn, hang, spin)}[sys.argv[1]]()
