@@ -93,7 +93,7 @@ class FakeSupervisor:
         command = command or [sys.executable, "-m", "tenth.trainer", "pretrain", self.recipe.name]
         process, ours = self.start(command)
         frames = []
-        with ours, ours.makefile("rw", encoding="utf-8", newline="\n") as channel:
+        with process, ours, ours.makefile("rw", encoding="utf-8", newline="\n") as channel:
             for line in channel:
                 assert len(line.encode()) <= 65_536
                 frames.append(json.loads(line))
