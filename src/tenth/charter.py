@@ -7,7 +7,6 @@ Nothing overrides a charter, neither flags nor the environment.
 from __future__ import annotations
 
 import difflib
-import math
 import re
 import tomllib
 from collections.abc import Callable, Mapping
@@ -156,7 +155,7 @@ def _must(wanted: str, test: Check, make: Check = lambda value: value) -> Check:
 
 
 def _texts(value: Any) -> bool:
-    return isinstance(value, list) and all(isinstance(text, str) and text for text in value)
+    return isinstance(value, list) and all(isinstance(text, str) and text and "\0" not in text for text in value)
 
 
 def _env(value: Any) -> bool:
@@ -166,7 +165,7 @@ def _env(value: Any) -> bool:
 
 
 def _real(value: Any) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+    return isinstance(value, int | float) and not isinstance(value, bool) and abs(value) < float("inf")
 
 
 def _matches(pattern: str) -> Check:

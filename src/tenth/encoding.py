@@ -8,9 +8,12 @@ from __future__ import annotations
 
 import base64
 import binascii
+import errno
 import hashlib
 import json
 import os
+import re
+import stat
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -22,7 +25,10 @@ from tenth.errors import BadEncoding
 EXACT = 2**53 - 1
 """Largest integer that every JSON reader keeps exact (RFC 7493, section 2.2)."""
 
+MAX_DEPTH = 32
 HASH_CHUNK = 4 << 20
+_UNUSUAL = re.compile(r"[0-9]{16}")
+"""May be a number beyond EXACT."""
 
 
 def canonical(value: Any) -> bytes:
@@ -33,9 +39,11 @@ def canonical(value: Any) -> bytes:
         raise BadEncoding("this value cannot be written", f"{type(error).__name__}: {error}") from None
 
 
-def _integer(literal: str) -> int | float:
-    value = int(literal) if len(literal) < 400 else EXACT + 1
-    return value if -EXACT <= value <= EXACT else _double(literal)
+def _integer(literal: str) -> int:
+    value = int(literal) if len(literal) < 400 else 0
+    if not -EXACT <= value <= EXACT or not value:
+        _double(literal)
+    return value
 
 
 def _double(literal: str) -> float:
@@ -54,13 +62,27 @@ _LOOSE = json.JSONDecoder(parse_constant=_constant)
 _FAST = json.JSONEncoder(sort_keys=True, ensure_ascii=False, separators=(",", ":"), allow_nan=False)
 
 
+def _plain(value: Any, left: int = MAX_DEPTH) -> Any:
+    """Integers beyond 2^53 - 1 as the doubles that they are (RFC 8785, section 3.2.2.3). Refuses deep nesting."""
+    if not left:
+        raise ValueError(f"it nests deeper than {MAX_DEPTH} levels")
+    if isinstance(value, dict):
+        return {name: _plain(inner, left - 1) for name, inner in value.items()}
+    if isinstance(value, list):
+        return [_plain(inner, left - 1) for inner in value]
+    return float(value) if type(value) is int and not -EXACT <= value <= EXACT else value
+
+
 def decode(data: bytes, what: str = "this") -> Any:
     """Parse canonical JSON; refuse bytes whose canonical form is different (duplicate keys included)."""
     try:
         text = data.decode()
         value = _STRICT.decode(text)
         # For ASCII the standard encoder differs from RFC 8785 in numbers only, and those were checked one by one.
-        same = (text.isascii() and _FAST.encode(value) == text) or rfc8785.dumps(value) == data
+        same = text.isascii() and _FAST.encode(value) == text
+        if not same or _UNUSUAL.search(text) or text.count("{") + text.count("[") >= MAX_DEPTH:
+            value = _plain(value)
+        same = same or rfc8785.dumps(value) == data
     except (ValueError, RecursionError, OverflowError, rfc8785.CanonicalizationError) as error:
         raise BadEncoding(f"{what} is not canonical JSON", str(error)[:200]) from None
     if not same:
@@ -69,11 +91,20 @@ def decode(data: bytes, what: str = "this") -> Any:
 
 
 def parse(data: bytes, what: str = "this") -> Any:
-    """Parse any JSON that came over a wire: UTF-8, no NaN, no deeper than the interpreter can recurse."""
+    """Parse any JSON that came over a wire: UTF-8, no NaN, at most MAX_DEPTH levels deep."""
     try:
-        return _LOOSE.decode(data.decode())
-    except (ValueError, RecursionError) as error:
+        return _plain(_LOOSE.decode(data.decode()))
+    except (ValueError, RecursionError, OverflowError) as error:
         raise BadEncoding(f"{what} is not JSON", str(error)[:200]) from None
+
+
+def read_plain(path: Path) -> bytes:
+    """The bytes of a plain file: no link is followed, and no FIFO or device can keep the reader waiting."""
+    descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+    with os.fdopen(descriptor, "rb") as file:
+        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+            raise OSError(errno.EINVAL, "not a plain file", str(path))
+        return file.read()
 
 
 def digest(data: bytes) -> str:
@@ -96,9 +127,8 @@ def hash_file(path: Path) -> Iterator[tuple[str, int] | None]:
 
 
 def digest_file(path: Path) -> str:
-    """SHA-256 of a file, in one go."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+    """SHA-256 of a plain file that fits into memory."""
+    return digest(read_plain(path))
 
 
 def is_digest(text: Any) -> bool:
@@ -138,33 +168,27 @@ def envelope(payload: bytes, keyid: str, signature: bytes) -> dict[str, Any]:
 
 
 def open_envelope(value: Any) -> tuple[bytes, bytes]:
-    """``(payload, signature)`` of an envelope that has exactly the fields and the one signature it should."""
-    if not isinstance(value, dict) or set(value) != {"payload", "payloadType", "signatures"}:
-        raise BadEncoding("this is not a signed envelope", "a DSSE envelope has payload, payloadType, signatures")
-    signatures = value["signatures"]
-    if value["payloadType"] != PAYLOAD_TYPE:
-        raise BadEncoding("this envelope is refused", f"payloadType {value['payloadType']!r}"[:120])
-    if not isinstance(signatures, list) or len(signatures) != 1:
-        raise BadEncoding("this envelope is refused", "it must carry exactly one signature")
-    one = signatures[0]
-    if not isinstance(one, dict) or set(one) != {"keyid", "sig"} or not isinstance(one["keyid"], str):
-        raise BadEncoding("this envelope is refused", "a signature has keyid and sig")
-    return unb64(value["payload"], "the payload"), unb64(one["sig"], "the signature")
+    """``(payload, signature)`` of an envelope that is just what ``envelope`` makes of them."""
+    try:
+        (one,) = value["signatures"]
+        payload, signature = unb64(value["payload"]), unb64(one["sig"])
+        sound = envelope(payload, one["keyid"], signature) == value and isinstance(one["keyid"], str)
+    except (KeyError, TypeError, ValueError, BadEncoding):
+        sound = False
+    if not sound:
+        raise BadEncoding("this is not a signed envelope", repr(value)[:120], "DSSE: docs/formats.md, section 4")
+    return payload, signature
 
 
 def write_durably(path: Path, data: bytes, mode: int = 0o644) -> None:
     """Temp file, fsync, rename, fsync of the folder: after a crash the file is old or new, never half (promise 8)."""
     temporary = path.with_name(f".{path.name}.tmp")
     descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC | os.O_NOFOLLOW, mode)
-    try:
-        with os.fdopen(descriptor, "wb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(temporary, path)
-    except BaseException:
-        temporary.unlink(missing_ok=True)
-        raise
+    with os.fdopen(descriptor, "wb") as file:
+        file.write(data)
+        file.flush()
+        os.fsync(file.fileno())
+    os.replace(temporary, path)
     sync_folder(path.parent)
 
 

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from tenth import charter as charters
-from tenth.encoding import canonical, decode, digest, digest_file, is_digest
+from tenth.encoding import canonical, decode, digest, digest_file, is_digest, read_plain
 from tenth.errors import BadCharter, BrokenPromise, TenthError, Unlawful
 from tenth.gate.adjustment import set_keys, without_excluded
 from tenth.gate.history import History
@@ -67,6 +67,8 @@ class _Audit:
         self.tree = Tree()
         self.at = 0
         """The entry that is looked at."""
+        self.said: set[bytes] = set()
+        """The envelopes in the log, of which gates/*/consents holds copies."""
         self.accounted: dict[str, set[str]] = {name: set() for name in ("gates", "checkpoints", "samples")}
         """Names in these folders that the log speaks of."""
 
@@ -80,6 +82,10 @@ class _Audit:
             self.tree.append(entry.leaf)
             if progress and entry.index % 5000 == 0:
                 progress(entry.index, len(entries))
+        for copy in self.run.glob("gates/*/consents/*.json"):
+            self._hold(
+                read_plain(copy) in self.said, 9, f"{copy.relative_to(self.run)} is no copy of a logged statement"
+            )
         history, notes = self.history, self.log.notes + self._strangers()
         state, root = history.state, heads[-1].root.hex()
         size = (len(entries), len(heads))
@@ -118,8 +124,10 @@ class _Audit:
             path, wanted = body["checkpoint"]["path"], f"checkpoints/{body['gate']:02d}"
             self._hold(path == wanted, 9, "a checkpoint lies elsewhere", path)
             self._folder("checkpoints", path, body["checkpoint"]["digest"])
-        if shard := body if entry.event == "sampled" else body.get("sampled"):
-            self._shard(shard)
+        if entry.event == "sampled":
+            self._shard(body)
+        if "envelope" in body:
+            self.said.add(canonical(body["envelope"]))
 
     # --- what the entries point at -----------------------------------------------------------------------------------
 
@@ -129,7 +137,7 @@ class _Audit:
         self._hold(path == history.gate_path(), 7, f"gate folder {path!r} is out of order", history.gate_path())
         self.accounted["gates"].add(Path(path).name)
         dossier = decode(self._file(f"{path}/dossier.json", entry.body["dossier"]), "the dossier")
-        wanted = history.dossier_base(charters.compute(entry.body["spent"]), frozen=dossier["frozen"])
+        wanted = history.dossier_base(charters.compute(entry.body["spent"]), frozen=dossier["frozen"] is True)
         wanted["log"] = {"size": entry.index, "root": self.tree.root().hex()}
         wanted |= {"recipe": self._recipe(), "data": self._data()}
         for key, value in wanted.items():
@@ -151,11 +159,11 @@ class _Audit:
         if name == first:
             self._hold(found == self.history.opened["recipes"][first], 9, f"{name} was changed", found)
         else:
-            document = tomllib.loads((self.run / first).read_text())
+            document = tomllib.loads(read_plain(self.run / first).decode())
             for change in self.history.recipe_changes(first):
                 set_keys(document, change)
             self._hold(
-                tomllib.loads((self.run / name).read_text()) == document, 9, f"{name} is not the adjusted recipe"
+                tomllib.loads(read_plain(self.run / name).decode()) == document, 9, f"{name} is not the adjusted recipe"
             )
         return found
 
@@ -163,9 +171,9 @@ class _Audit:
         first, name = f"data.{self.history.phase_name}.jsonl", self.history.data_file()
         if name == first:
             return str(self.history.opened["data"][self.history.phase_name])
-        found = (self.run / name).read_bytes()
+        found = read_plain(self.run / name)
         globs = [glob for group in self.history.exclusions() for glob in group]
-        kept = without_excluded((self.run / first).read_bytes(), globs)
+        kept = without_excluded(read_plain(self.run / first), globs)
         self._hold(found == kept, 9, f"{name} is not the adjusted listing", digest(found))
         return digest(found)
 
@@ -181,7 +189,7 @@ class _Audit:
 
     def _file(self, name: str, wanted: Any) -> bytes:
         try:
-            data = (self.run / name).read_bytes()
+            data = read_plain(self.run / name)
         except OSError as error:
             raise BrokenPromise(7, f"{name} cannot be read", str(error), entry=self.at) from None
         found = f"the log says {wanted}, the file is {digest(data)}"

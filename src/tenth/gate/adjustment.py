@@ -18,26 +18,22 @@ Patch = Mapping[str, Any]
 
 def check_patch(patch: Any) -> Patch:
     """Refuse a patch that is not of the form in docs/formats.md, section 4."""
-    if not isinstance(patch, dict) or not patch or set(patch) - {"recipe", "exclude", "evidence"}:
-        raise _refused("it has recipe, exclude or evidence, and nothing else")
-    recipe, exclude, evidence = patch.get("recipe", {}), patch.get("exclude", []), patch.get("evidence", {})
-    if not isinstance(recipe, dict) or not all(_dotted(key) and _toml(value) for key, value in recipe.items()):
-        raise _refused("recipe is {'dotted.key': value}, each value a number, text, truth value or list of them")
-    if not isinstance(exclude, list) or not all(isinstance(glob, str) and glob for glob in exclude):
-        raise _refused("exclude is a list of paths or globs")
-    if not isinstance(evidence, dict) or set(evidence) - {"drop", "add"}:
-        raise _refused("evidence has drop, add, or both")
-    if not _names(evidence.get("drop", [])) or not all(_panel(panel) for panel in _list(evidence.get("add", []))):
-        raise _refused("evidence.drop is a list of names, evidence.add a list of {'name','command'}")
-    return patch
-
-
-def _refused(wanted: str) -> BadStatement:
-    return BadStatement("this adjustment is refused", "its patch has another form", wanted)
-
-
-def _dotted(key: Any) -> bool:
-    return isinstance(key, str) and all(key.split("."))
+    try:
+        evidence = patch.get("evidence", {})
+        known = set(patch) <= {"recipe", "exclude", "evidence"} and set(evidence) <= {"drop", "add"}
+        recipe = all(all(key.split(".")) and _toml(value) for key, value in patch.get("recipe", {}).items())
+        texts = _texts(patch.get("exclude", [])) and _texts(evidence.get("drop", []))
+        panels = all(
+            set(panel) == {"name", "command"} and NAME.fullmatch(panel["name"]) and _texts(panel["command"])
+            for panel in evidence.get("add", [])
+        )
+        sound = bool(patch) and known and recipe and texts and panels
+    except (AttributeError, TypeError):
+        sound = False
+    if not sound:
+        wanted = "recipe {'dotted.key': value}, exclude [globs], evidence {drop [names], add [{name, command}]}"
+        raise BadStatement("this adjustment is refused", repr(patch)[:200], f"its patch may have {wanted}")
+    return dict(patch)
 
 
 def _toml(value: Any) -> bool:
@@ -46,19 +42,8 @@ def _toml(value: Any) -> bool:
     return isinstance(value, bool | int | float | str)
 
 
-def _list(value: Any) -> Sequence[Any]:
-    return value if isinstance(value, list) else [None]
-
-
-def _names(value: Any) -> bool:
-    return isinstance(value, list) and all(isinstance(name, str) for name in value)
-
-
-def _panel(value: Any) -> bool:
-    if not isinstance(value, dict) or set(value) != {"name", "command"}:
-        return False
-    named = isinstance(value["name"], str) and NAME.fullmatch(value["name"]) is not None
-    return named and _names(value["command"]) and bool(value["command"])
+def _texts(value: Any) -> bool:
+    return isinstance(value, list) and all(isinstance(text, str) and text for text in value)
 
 
 def numbered(name: str, number: int) -> str:

@@ -50,7 +50,9 @@ class History:
         self.seals = 0
         self.gate_seals: dict[int, int] = {}
         self.dossier: Mapping[str, Any] | None = None
-        """The dossier on the table, once given with ``lay``."""
+        """The dossier on the table."""
+        self.sealed_path = ""
+        """Its folder, relative to the run directory."""
         self.lease: Lease | None = None
         """The last lease granted."""
         self.checkpoint: dict[str, str] | None = None
@@ -58,6 +60,9 @@ class History:
         self.claims: dict[str, Any] = {}
         self.samples: list[dict[str, Any]] = []
         self.halts: list[dict[str, Any]] = []
+        """Shards and halts since the gate before this one was reached."""
+        self._seen = (0, 0)
+        """How many of them were there when this gate was reached."""
         self.adjusted: list[str] = []
         """Leaf digests of the adjusted entries."""
         self.patches: list[tuple[str, Mapping[str, Any]]] = []
@@ -116,7 +121,7 @@ class History:
         body = entry.body
         match entry.event:
             case "sealed":
-                self.dossier = dossier
+                self.dossier, self.sealed_path = dossier, body["path"]
                 self.seals += 1
                 self.gate_seals[body["gate"]] = self.gate_seals.get(body["gate"], 0) + 1
             case "leased":
@@ -128,10 +133,10 @@ class History:
                 self.samples.append(body)
             case "reached":
                 self.checkpoint, self.position, self.claims = body["checkpoint"], body["position"], body["claims"]
-                self.samples, self.halts = [], []
+                self.samples, self.halts = self.samples[self._seen[0] :], self.halts[self._seen[1] :]
+                self._seen = (len(self.samples), len(self.halts))
             case "pulled" | "tripped":
                 self.halts.append({"index": entry.index, "event": entry.event, "reason": body.get("reason")})
-                self.samples += [body["sampled"]] if "sampled" in body else []
                 self.frozen = bool(body.get("frozen", False)) if entry.event == "pulled" else False
             case "adjusted":
                 self.adjusted.append(entry.digest)
@@ -208,7 +213,5 @@ def _fields(entry: Entry, wanted: frozenset[str] | None) -> None:
     found = set(entry.body)
     if entry.event == "closed":
         wanted = frozenset({"outcome", "envelope" if "envelope" in entry.body else "dossier"})
-    if entry.event == "tripped":
-        found -= {"sampled"}
     if wanted is None or found != wanted:
         raise WrongInput(f"the entry '{entry.event}' is refused", f"its body has {sorted(found)}")

@@ -30,13 +30,18 @@ def finish(work: Work[T]) -> T:
             return done.value  # type: ignore[no-any-return]
 
 
-def plain_files(folder: Path) -> Iterator[Path]:
-    """The files below ``folder``. Refuses links, devices, FIFOs, sockets and files with a second name (hard link)."""
-    for entry in sorted(os.scandir(folder), key=lambda one: one.name.encode()):
+def plain_files(folder: Path, depth: int = 16) -> Iterator[Path]:
+    """The files below ``folder``. Refuses links, devices, FIFOs, sockets, files with a second name (hard link), names
+    that are not UTF-8, and folders nested deeper than ``depth``."""
+    if folder.is_symlink() or not depth:
+        raise WrongInput(f"{folder.name!r} cannot be sealed", "it is a link, or nested too deep", "write plain folders")
+    for entry in sorted(os.scandir(folder), key=lambda one: one.name):
         status = entry.stat(follow_symlinks=False)
         path = Path(entry.path)
+        if not entry.name.isprintable():  # a surrogate stands for a byte that is not UTF-8
+            raise WrongInput(f"{entry.name!a} cannot be sealed", "its name is not printable UTF-8", "name it otherwise")
         if stat.S_ISDIR(status.st_mode):
-            yield from plain_files(path)
+            yield from plain_files(path, depth - 1)
         elif stat.S_ISREG(status.st_mode) and status.st_nlink == 1:
             yield path
         else:
@@ -55,7 +60,11 @@ def folder_listing(folder: Path) -> Work[list[dict[str, Any]]]:
 
 
 def folder_digest(folder: Path) -> Work[str]:
-    listing = yield from folder_listing(folder)
+    """Refuses a folder that is missing or unreadable, too."""
+    try:
+        listing = yield from folder_listing(folder)
+    except OSError as error:
+        raise WrongInput(f"'{folder.name}' cannot be read", str(error)) from None
     return digest(canonical(listing))
 
 
@@ -104,8 +113,8 @@ def data_listing(root: Path, given: Iterable[str]) -> Work[bytes]:
     """The listing of a phase's documents (docs/formats.md, section 2). Refuses what is not a plain file when opened."""
     rows: dict[str, tuple[str, int]] = {}
     for listed, file in data_files(root, given):
-        if not file.is_file():
-            raise WrongInput(f"the document {listed!r} cannot be used", "it is not a file", "remove it from the data")
+        if not file.is_file() or not os.access(file, os.R_OK):
+            raise WrongInput(f"the document {listed!r} cannot be used", "it is no readable file", "mend the data")
         rows[listed] = yield from _hashed(file)
     ordered = sorted(rows.items(), key=lambda row: row[0].encode("utf-8", "surrogateescape"))
     return b"".join(listing_line(path, sha256, size) for path, (sha256, size) in ordered)

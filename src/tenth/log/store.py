@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from tenth.encoding import read_plain
 from tenth.errors import BadEncoding, BrokenPromise, TenthError
 from tenth.keys import PublicKey, SigningKey
 from tenth.log.entry import Entry
@@ -44,8 +45,7 @@ def read(folder: Path, log_key: PublicKey | None = None) -> Log:
     ``log_key`` defaults to the one that entry 0 names, which the signatories accept with gate 0.
     """
     try:
-        entry_bytes = (folder / ENTRIES).read_bytes()
-        head_bytes = (folder / HEADS).read_bytes()
+        entry_bytes, head_bytes = read_plain(folder / ENTRIES), read_plain(folder / HEADS)
     except OSError as error:
         raise BrokenPromise(7, "the log cannot be read", str(error)) from None
     heads, heads_kept = _heads(head_bytes)

@@ -55,7 +55,7 @@ def _metrics(value: Any) -> bool:
 
 def _below(value: Any) -> bool:
     """A relative path that stays where it starts."""
-    if not isinstance(value, str) or not 0 < len(value) <= 255 or "\0" in value:
+    if not isinstance(value, str) or not 0 < len(value) <= 255 or not value.isprintable():
         return False
     path = PurePosixPath(value)
     return not path.is_absolute() and path.parts != () and ".." not in path.parts

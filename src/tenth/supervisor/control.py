@@ -117,6 +117,8 @@ class Control:
             return {"ok": True, **self._handler(connection, request)}
         except TenthError as error:
             return {"ok": False, "error": error.parts()}
+        except (RecursionError, ValueError) as error:
+            return {"ok": False, "error": WrongInput("the request is refused", str(error)[:200]).parts()}
 
     def interest(self, sock: socket.socket, connection: Connection, *, writing: bool) -> None:
         if connection in self.connections:

@@ -5,10 +5,12 @@ Everything here is done in small steps by generators, so that the supervisor's o
 
 from __future__ import annotations
 
+import contextlib
 import json
-import shutil
+import os
+import subprocess
 import time
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -38,45 +40,70 @@ class Trip(TenthError):
         self.reason, self.detail = reason, detail
 
 
+@contextlib.contextmanager
+def tripping(reason: str) -> Iterator[None]:
+    """Whatever is refused in here trips the run."""
+    try:
+        yield
+    except WrongInput as error:
+        raise Trip(reason, str(error)) from None
+
+
 def seal_checkpoint(run: RunDir, saved: str, gate: int) -> Steps:
     """Move what the trainer saved to its place; returns the record for ``reached``."""
     path = f"checkpoints/{gate:02d}"
     target, source = run.path / path, run.work / saved
     discard(target)  # of a tenth that a crash undid: the log does not speak of it
-    try:
+    with tripping("checkpoint"):
         if source.resolve() != source or not source.is_dir():
             raise WrongInput(f"'{saved}' cannot be sealed", "it is a link, or not a folder in the work folder")
         found = yield from seal(source, target)
-    except (WrongInput, OSError) as error:
-        raise Trip("checkpoint", str(error)) from None
     return {"path": path, "digest": found}
 
 
-def unchanged(run: RunDir, history: History, *, data: bool) -> Steps:
-    """Trip unless charter, recipe, listing and checkpoint (and the documents, if ``data``) are what was agreed."""
+def unchanged(run: RunDir, history: History) -> Steps:
+    """Trip unless charter, recipes, listings, manifest and checkpoint are what was agreed."""
     pinned = {"charter.toml": history.charter.digest, "manifest.json": history.opened["manifest"]}
     pinned |= history.opened["recipes"]
     pinned |= {f"data.{phase}.jsonl": wanted for phase, wanted in history.opened["data"].items()}
     for name, wanted in pinned.items():
-        if not (run.path / name).is_file() or digest_file(run.path / name) != wanted:
-            raise Trip("data", f"{name} in the run directory was changed")
+        _same_file(run, name, wanted)
     if history.checkpoint:
-        try:
+        with tripping("checkpoint"):
             found = yield from folder_digest(run.path / history.checkpoint["path"])
-        except (TenthError, OSError) as error:
-            raise Trip("checkpoint", str(error)) from None
         if found != history.checkpoint["digest"]:
             raise Trip("checkpoint", f"{history.checkpoint['path']} was changed after it was sealed")
-    if data:
-        yield from _documents_unchanged(run, history)
 
 
-def _documents_unchanged(run: RunDir, history: History) -> Steps:
-    phase = next(phase for phase in history.charter.phases if phase.name == history.phase_name)
-    try:
+def still_as_sealed(run: RunDir, history: History) -> Steps:
+    """Trip unless everything that was consented to is still what it was (promise 9)."""
+    yield from unchanged(run, history)
+    dossier = history.dossier
+    assert dossier is not None
+    sealed = {f"{history.sealed_path}/dossier.json": history.state.dossier}
+    for name, wanted in {
+        **sealed,
+        history.recipe_file(): dossier["recipe"],
+        history.data_file(): dossier["data"],
+    }.items():
+        _same_file(run, name, wanted)
+    for panel in dossier["evidence"]:
+        with tripping("evidence"):
+            found = yield from folder_digest(run.path / panel["path"])
+        if found != panel["digest"]:
+            raise Trip("evidence", f"{panel['path']} was changed after it was sealed")
+
+
+def _same_file(run: RunDir, name: str, wanted: str | None) -> None:
+    if not (run.path / name).is_file() or digest_file(run.path / name) != wanted:
+        raise Trip("data", f"{name} in the run directory was changed")
+
+
+def documents_unchanged(run: RunDir, history: History) -> Steps:
+    """Trip unless the data is what was agreed."""
+    phase = history.tenth.phase
+    with tripping("data"):
         found = yield from data_listing(run.root, phase.data)
-    except (TenthError, OSError) as error:
-        raise Trip("data", str(error)) from None
     agreed = (run.path / f"data.{phase.name}.jsonl").read_bytes()
     if found != agreed:
         before, now = set(agreed.splitlines()), set(found.splitlines())
@@ -107,10 +134,8 @@ def evidence(run: RunDir, history: History, path: str, charge: Callable[[float],
         sealed = _describe(run, history, path)
         spent = yield from _run_panel(run, panel, out, sealed, charge, left)
         left -= spent
-        try:
+        with tripping("evidence"):
             found = yield from folder_digest(out)
-        except (TenthError, OSError) as error:
-            raise Trip("evidence", f"'{panel.name}' wrote something that cannot be sealed: {error}") from None
         if not (out / "summary.json").is_file():
             raise Trip("evidence", f"'{panel.name}' wrote no summary.json")
         row = {"name": panel.name, "path": f"{path}/evidence/{panel.name}", "digest": found}
@@ -145,7 +170,7 @@ def _run_panel(
     cell = sandbox.Cell(
         writable=out,
         readable=[run.root, *outside],
-        hidden=[run.path, *sandbox.hidden_from_everyone()],
+        hidden=[*run.neighbours(), *sandbox.hidden_from_everyone()],
         sealed=[run.path / "checkpoints", run.work, sealed, *_files(run)],
         cwd=run.root,
         env={"TENTH_SEALED": str(sealed), "TENTH_OUT": str(out)},
@@ -176,7 +201,15 @@ def _files(run: RunDir) -> list[Path]:
 
 
 def _size(folder: Path) -> int:
-    return sum(path.lstat().st_size for path in folder.rglob("*"))
+    """Bytes in the plain files below; what comes and goes meanwhile is not counted."""
+    total, todo = 0, [folder]
+    while todo:
+        with contextlib.suppress(OSError), os.scandir(todo.pop()) as entries:
+            for entry in entries:
+                with contextlib.suppress(OSError):
+                    total += entry.stat(follow_symlinks=False).st_size
+                    todo += [Path(entry.path)] if entry.is_dir(follow_symlinks=False) else []
+    return total
 
 
 def write_dossier(run: RunDir, path: str, dossier: dict[str, Any]) -> str:
@@ -192,9 +225,7 @@ def digests_in_force(run: RunDir, history: History) -> dict[str, str]:
 
 
 def discard(folder: Path) -> None:
-    """Remove a folder that the log does not speak of, read-only or not."""
-    if folder.is_dir():
-        for path in (folder, *folder.rglob("*")):
-            if path.is_dir() and not path.is_symlink():
-                path.chmod(0o755)
-        shutil.rmtree(folder)
+    """Remove a folder that the log does not speak of, read-only, deep, or whatever is in it."""
+    if folder.is_symlink() or folder.exists():
+        for command in (["chmod", "-R", "u+rwX", "--", str(folder)], ["rm", "-rf", "--", str(folder)]):
+            subprocess.run(command, check=False, capture_output=True)

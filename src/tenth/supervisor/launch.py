@@ -1,6 +1,6 @@
 """The launcher of back-end B: keeps the trainer's tree together where bubblewrap cannot be had.
 
-Run as ``python -I -S launch.py COMMAND...``. It gains no privileges any more, adopts every orphan of the tree (child
+Run as ``python -I -S launch.py DOOR COMMAND...``. It gains no privileges any more, adopts every orphan of the tree
 subreaper), asks to be told when the supervisor dies, and then kills the whole tree (promise 6). Standard library only.
 """
 
@@ -15,7 +15,8 @@ from pathlib import Path
 PR_SET_PDEATHSIG, PR_SET_NO_NEW_PRIVS, PR_SET_CHILD_SUBREAPER = 1, 38, 36
 
 
-def main(command: list[str]) -> int:
+def main(door: int, command: list[str]) -> int:
+    """``door``: descriptor of the procs file of a cgroup for the child, or -1."""
     parent = os.getppid()
     prctl = ctypes.CDLL(None, use_errno=True).prctl
     for option, value in ((PR_SET_NO_NEW_PRIVS, 1), (PR_SET_CHILD_SUBREAPER, 1), (PR_SET_PDEATHSIG, signal.SIGTERM)):
@@ -29,13 +30,16 @@ def main(command: list[str]) -> int:
         return 125
     child = os.fork()
     if child == 0:
-        _become(command)
+        _become(door, command)
     os.closerange(3, 64)
     return _reap_until(child)
 
 
-def _become(command: list[str]) -> None:
+def _become(door: int, command: list[str]) -> None:
     try:
+        if door >= 0:
+            os.write(door, b"0")
+            os.close(door)
         os.setsid()
         for name in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
             signal.signal(name, signal.SIG_DFL)
@@ -74,4 +78,4 @@ def _children() -> list[int]:
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    sys.exit(main(int(sys.argv[1]), sys.argv[2:]))

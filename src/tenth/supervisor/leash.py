@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import ctypes
 import os
+import select
 import signal
 import subprocess
 import time
@@ -50,6 +51,15 @@ def cgroup_parent() -> Path | None:
     return None
 
 
+def sweep(prefix: str) -> None:
+    """Kill and remove the trees that a lost supervisor left in groups of this name."""
+    for group in parent.glob(f"{prefix}*") if (parent := cgroup_parent()) else ():
+        with contextlib.suppress(OSError):
+            (group / "cgroup.kill").write_text("1")
+            time.sleep(0.01)
+            group.rmdir()
+
+
 def adopt_orphans() -> None:
     """If the launcher is killed by its own child, the orphans come to us, and are killed with the tree."""
     if _prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0) != 0:
@@ -71,23 +81,28 @@ class Leash:
         parent, supervisor = cgroup_parent(), os.getpid()
         self._group = parent / name if parent else None
         self._charged, self._closed = 0.0, False
+        walled, door = sandbox.bubblewrap() is not None, -1
         if self._group:
             self._group.mkdir()
+            door = os.open(self._group / "cgroup.procs", os.O_WRONLY | os.O_CLOEXEC)
 
         def prepare() -> None:
-            if self._group:
-                (self._group / "cgroup.procs").write_text("0")
+            if door >= 0 and walled:
+                os.write(door, b"0")
             sandbox.limit_resources()
             # SIGTERM lets the launcher clear its tree; bubblewrap asks for SIGKILL itself.
-            _prctl(_PR_SET_PDEATHSIG, int(signal.SIGKILL if sandbox.bubblewrap() else signal.SIGTERM), 0, 0, 0)
+            _prctl(_PR_SET_PDEATHSIG, int(signal.SIGKILL if walled else signal.SIGTERM), 0, 0, 0)
             if os.getppid() != supervisor:
                 os._exit(125)
 
-        line, env = sandbox.command_line(command, cell), sandbox.environment(cell)
+        line, env = sandbox.command_line(command, cell, door), sandbox.environment(cell)
+        keep = [*keep, door] if door >= 0 and not walled else keep
         self._child = subprocess.Popen(
             line, cwd=cell.cwd, env=env, stdin=subprocess.DEVNULL, stdout=log, stderr=log,
             pass_fds=tuple(keep), start_new_session=True, preexec_fn=prepare,  # noqa: PLW1509 (one thread, so it is safe)
         )  # fmt: skip
+        if door >= 0:
+            os.close(door)
         self.pid = self._child.pid
         self.live.add(self.pid)
         self.pidfd = os.pidfd_open(self.pid)
@@ -99,6 +114,10 @@ class Leash:
         else:
             pids = [pid for root in (self.pid, *_orphans()) for pid in (root, *_descendants(root))]
         return [pid for pid in pids if pid not in self.live]
+
+    def ended(self) -> bool:
+        """The first process has ended; its meter can still be read until it is polled."""
+        return bool(select.select([self.pidfd], [], [], 0)[0])
 
     def poll(self) -> int | None:
         """Exit status once the child has ended, else None."""

@@ -14,18 +14,18 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-from tenth.charter import Compute
-from tenth.errors import RunRefused, Unlawful, WrongInput
+from tenth.charter import NAME, Compute
+from tenth.encoding import canonical, write_durably
+from tenth.errors import RunRefused, WrongInput
 from tenth.gate import adjustment, statement
 from tenth.log.entry import Entry, timestamp
 from tenth.log.store import LogWriter
 from tenth.state import Stance
 from tenth.supervisor import gathering, leash, sandbox
-from tenth.supervisor.channel import BadFrame
 from tenth.supervisor.control import Connection, Control
 from tenth.supervisor.gathering import Steps, Trip
 from tenth.supervisor.rundir import RunDir
-from tenth.supervisor.samples import Shards, pending
+from tenth.supervisor.samples import Shards
 from tenth.supervisor.trainee import EXIT_SECONDS, Trainee
 from tenth.verify import verify
 
@@ -48,36 +48,33 @@ class Supervisor:
         self.history = verify(run.path).history
         sandbox.require(self.history.charter.quarantine.level)
         leash.adopt_orphans()
+        leash.sweep(f"tenth-{run.name}-")
         self.log = LogWriter(run.path / "log", run.name, run.key(), clock)
         self.trainee: Trainee | None = None
         self._work: Steps | None = None
         self._kept: Steps | None = None
         """The finishing of a lease that a pull broke into; goes on when the run is thawed."""
         self._pause = 0.0
-        self._ticked = self._metered = self._told = 0.0
+        self._ticked = self._metered = self._told = self._passed = 0.0
         self._leases = 0
         self._unwatched = False
         self._leaving = False
         self._selector = selectors.DefaultSelector()
         self._control = Control(run.path, self._selector, self._request)
+        self._shards = Shards(run.path / "samples")
         self._settled = self.history.state.spent
         """Spent by everything that has ended; the running tree's meter is added to it."""
         self._recover()
 
     def _recover(self) -> None:
-        state, samples = self.history.state, self.run.path / "samples"
-        shards = [e.body if e.event == "sampled" else e.body.get("sampled") for e in self.log]
-        known = {shard["path"][8:] for shard in shards if shard}
-        left = pending(samples, known)
-        thaw = self.history.dossier is not None and state.stance is Stance.GATE and self.history.dossier["frozen"]
+        state, dossier = self.history.state, self.history.dossier
+        thaw = state.stance is Stance.GATE and dossier is not None and dossier["frozen"]
         if state.stance is Stance.RUNNING or thaw:
             detail = (
                 f"the supervisor ended while the run was {'at a gate with a frozen trainer' if thaw else 'running'}"
             )
-            body = {"reason": "lost_supervisor", "detail": detail, "spent": state.spent.record()}
-            self._append(("tripped", {**body, "sampled": left} if left else body))
+            self._append(("tripped", {"reason": "lost_supervisor", "detail": detail, "spent": state.spent.record()}))
             self._settled = self.history.state.spent
-        self._shards = Shards(samples, len(known) + (left is not None))
 
     # --- the loop ----------------------------------------------------------------------------------------------------
 
@@ -96,9 +93,9 @@ class Supervisor:
     def turn(self) -> None:
         """Once round: hear, meter, work, decide."""
         timeout = min(self._pause, TICK) if self._work else TICK
-        for key, mask in self._selector.select(timeout):
-            key.data(mask)
         try:
+            for key, mask in self._selector.select(timeout):
+                key.data(mask)
             self._tick()
             self._step()
             self._decide()
@@ -184,21 +181,19 @@ class Supervisor:
         stance = self.history.state.stance
         if stance is Stance.CLOSED:
             raise RunRefused("there is nothing to stop", "the run is closed")
-        processes = (
-            self.trainee.freeze() if self.trainee and not (self.trainee.frozen and not self._unwatched) else None
-        )
-        if stance is Stance.RUNNING:
-            if self.trainee is None and self._work is not None:
-                self._kept, self._work = self._work, None
-        else:
-            self._drop_work()
+        if self.trainee and self.trainee.leash.ended() and stance is Stance.RUNNING:
+            self._ended(0)  # it was done in this very moment: what it saved is not lost
+        running = self.history.state.stance is Stance.RUNNING
+        processes = self.trainee.freeze() if self.trainee and running else None
+        if running and self.trainee is None:
+            self._kept, self._work = self._work, None
+        self._drop_work()
         stopped_ms = round((time.perf_counter() - heard) * 1000, 3)
         self._unlisten()
         frozen = self.trainee is not None or self._kept is not None
         body = {"by": {"name": name, "uid": uid}, "frozen": frozen, "spent": self._spent().record()}
         body["stopped_ms"] = stopped_ms if processes is not None else None
-        shard = self._shards.close() if stance is Stance.RUNNING else []
-        self._append(*shard, ("pulled", body))
+        self._append(*(self._shards.close() if running else []), ("pulled", body))
         return {"stopped_ms": stopped_ms, "processes": processes or 0}
 
     def trip(self, reason: str, detail: str) -> None:
@@ -217,7 +212,7 @@ class Supervisor:
 
     def _start(self) -> Steps:
         """From GATE into RUNNING: everything that was consented to is looked at once more (promise 9)."""
-        yield from gathering.unchanged(self.run, self.history, data=False)
+        yield from gathering.still_as_sealed(self.run, self.history)
         dossier, state = self.history.dossier, self.history.state
         assert dossier is not None
         if not state.unanimous:
@@ -225,10 +220,8 @@ class Supervisor:
         lease = dossier["proposal"]["lease"]
         if lease["resume"] == "thaw" and self.trainee is None and self._kept is None:
             raise Trip("crash", "the frozen trainer was lost; reopen to go back to the last checkpoint")
-        try:
+        with gathering.tripping("ceiling"):  # consent cannot grant what is not there
             self._append(("leased", {"dossier": state.dossier, "lease": lease}))
-        except Unlawful as error:  # the ceiling is reached: consent cannot grant what is not there
-            raise Trip("ceiling", str(error)) from None
         self._write_meter()
         if lease["resume"] == "thaw":
             self._thaw()
@@ -265,25 +258,23 @@ class Supervisor:
 
     def _hear(self, _mask: int) -> None:
         """Frames from the trainer, as many as fit into one buffer."""
-        trainee = self.trainee
-        if trainee is None or trainee.frozen:
+        if (trainee := self.trainee) is None:
             return
         try:
             for frame in trainee.channel.frames():
                 trainee.heed(frame)
                 self._pass_on(frame)
             if trainee.flooding:
-                raise BadFrame("a frame is refused", "ten times more samples than were asked for")
-        except BadFrame as error:
+                raise WrongInput("a frame is refused", "ten times more samples than were asked for")
+        except WrongInput as error:
             self.trip("frame", str(error))
-        except OSError as error:
-            self.trip("crash", f"the channel broke: {error}")
         if trainee.channel.ended:
             with contextlib.suppress(KeyError):
                 self._selector.unregister(trainee.channel.socket)
 
     def _pass_on(self, frame: dict[str, Any]) -> None:
-        if frame["frame"] == "progress":
+        if frame["frame"] == "progress" and time.monotonic() - self._passed > 0.05:
+            self._passed = time.monotonic()
             self._control.tell({"on": "progress", "progress": frame, "spent": self._spent().record()})
         if frame["frame"] == "sample":
             facts = {name: frame[name] for name in ("step", "prompt", "text", "temperature")}
@@ -294,7 +285,7 @@ class Supervisor:
     def _ended(self, _mask: int) -> None:
         """The trainer's first process has ended."""
         trainee = self.trainee
-        if trainee is None:
+        if trainee is None or self.history.state.stance is not Stance.RUNNING:
             return
         trainee.leash.device_seconds()  # while its meter can still be read
         trainee.leash.kill()  # whoever is left in the tree would hold the channel open
@@ -367,10 +358,8 @@ class Supervisor:
         reserved = min(limit.device_seconds, round(ahead, 3))
         body = {"spent": spent.record(), "reserved_device_seconds": reserved, "claims": claims}
         self._metered = time.monotonic()
-        try:
+        with gathering.tripping("lease"):
             self._append(("metered", body))
-        except Unlawful as error:
-            raise Trip("lease", f"the meter: {error}") from None
 
     def _watch_presence(self) -> None:
         """``unwatched = "wait"``: the trainer stands still while nobody of the charter watches."""
@@ -381,17 +370,20 @@ class Supervisor:
         present = any(one.watching and one.name in people for one in self._control.connections)
         if not present and not self.trainee.frozen:
             self._unwatched = True
+            self._unlisten()
             self.trainee.freeze()
         elif present and self._unwatched:
             self._unwatched = False
             self.trainee.thaw()
+            self._listen()
 
     # --- the gate ----------------------------------------------------------------------------------------------------
 
     def _gather(self) -> Steps:
         """From GATHERING to GATE: look, compute, write the dossier, seal it."""
         history, run = self.history, self.run
-        yield from gathering.unchanged(run, history, data=True)
+        yield from gathering.unchanged(run, history)
+        yield from gathering.documents_unchanged(run, history)
         if self.trainee and self.trainee.leash.poll() is not None:
             self._drop_trainee()
         path = history.gate_path()
@@ -414,7 +406,7 @@ class Supervisor:
 
     def _release(self) -> Steps:
         """The last gate, and everyone consents."""
-        yield from gathering.unchanged(self.run, self.history, data=False)
+        yield from gathering.still_as_sealed(self.run, self.history)
         if self.history.state.unanimous:
             self._append(("closed", {"outcome": "released", "dossier": self.history.state.dossier}))
 
@@ -423,14 +415,15 @@ class Supervisor:
     def _request(self, connection: Connection, request: dict[str, Any]) -> dict[str, Any]:
         heard = time.perf_counter()
         name = request.get("name")
+        name = name if isinstance(name, str) and NAME.fullmatch(name) else None
         match request.get("do"):
             case "pull":
-                stopped = self.pull(name if isinstance(name, str) else None, connection.uid, heard)
+                stopped = self.pull(name, connection.uid, heard)
                 return {**stopped, "status": self.status()}
             case "status":
                 return {"status": self.status()}
             case "watch":
-                connection.watching, connection.name = True, name if isinstance(name, str) else None
+                connection.watching, connection.name = True, name
                 return {"status": self.status(), "entries": [show_entry(entry) for entry in self.log.entries[-50:]]}
             case "submit":
                 return {"index": self._submit(request.get("envelope")), "status": self.status()}
@@ -445,7 +438,11 @@ class Supervisor:
         if said.event == "adjusted":
             self._try_patch(said.patch or {})
         entry = self._append((said.event, body))[0]
-        if said.event not in statement.ON_DOSSIER:
+        if said.event in statement.ON_DOSSIER:
+            copies = self.run.path / self.history.sealed_path / "consents"
+            copies.mkdir(exist_ok=True)
+            write_durably(copies / f"{said.signatory}.json", canonical(envelope))
+        else:
             self._drop_work()
         if said.event in ("adjusted", "closed"):
             self._kept = None

@@ -34,6 +34,10 @@ class RunDir:
         """The folder of the charter: what relative paths of data and commands are relative to."""
         return Path(self.manifest()["machine"]["root"])
 
+    def neighbours(self) -> list[Path]:
+        """This run and the others beside it: all that a trainer must not see."""
+        return sorted(key.parent for key in self.path.parent.glob("*/supervisor.key"))
+
     def manifest(self) -> dict[str, Any]:
         return dict(decode((self.path / "manifest.json").read_bytes(), "manifest.json"))
 

@@ -6,7 +6,7 @@ import os
 import time
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 from tenth.encoding import canonical, digest_file
 
@@ -14,33 +14,14 @@ MOST, SECONDS = 200, 10.0
 """A shard is closed when it holds MOST samples or is SECONDS old."""
 
 
-def pending(folder: Path, known: set[str]) -> dict[str, Any] | None:
-    """The record of a shard that a crash left open, cut to whole lines; ``known`` are the shards in the log."""
-    for path in sorted(folder.glob("*.jsonl")):
-        if path.name in known:
-            continue
-        data = path.read_bytes()
-        whole = data[: data.rfind(b"\n") + 1]
-        if not whole:
-            path.unlink()
-            continue
-        if whole != data:
-            os.truncate(path, len(whole))
-        return record(path, whole.count(b"\n"))
-    return None
-
-
-def record(path: Path, count: int) -> dict[str, Any]:
-    return {"path": f"samples/{path.name}", "sha256": digest_file(path), "count": count}
-
-
 class Shards:
     """The writer of the present shard."""
 
-    def __init__(self, folder: Path, made: int) -> None:
-        """``made`` shards are in the log already."""
-        self._folder, self._made = folder, made
-        self._file: int | None = None
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        # A shard that a crash left open keeps its number and stays outside the log.
+        self._made = max((int(path.stem) for path in folder.glob("[0-9]*.jsonl")), default=0)
+        self._file: BinaryIO | None = None
         self._count, self._since = 0, 0.0
 
     @property
@@ -53,19 +34,18 @@ class Shards:
 
     def add(self, sample: Mapping[str, Any]) -> None:
         if self._file is None:
-            flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_APPEND | os.O_CLOEXEC
-            self._file = os.open(self._path, flags, 0o644)
-            self._since = time.monotonic()
-        os.write(self._file, canonical(dict(sample)) + b"\n")
+            self._file, self._since = self._path.open("xb"), time.monotonic()
+        self._file.write(canonical(dict(sample)) + b"\n")
+        self._file.flush()
         self._count += 1
 
     def close(self) -> list[tuple[str, dict[str, Any]]]:
         """Make the shard durable and return its ``sampled`` event, if there is one to record."""
         if self._file is None:
             return []
-        os.fsync(self._file)
-        os.close(self._file)
-        event = ("sampled", record(self._path, self._count))
+        os.fsync(self._file.fileno())
+        self._file.close()
+        record = {"path": f"samples/{self._path.name}", "sha256": digest_file(self._path), "count": self._count}
         self._file, self._count = None, 0
         self._made += 1
-        return [event]
+        return [("sampled", record)]

@@ -108,11 +108,14 @@ def protections(cgroup: bool) -> list[Protection]:
     ]
 
 
-def command_line(command: Sequence[str], cell: Cell) -> list[str]:
-    """The argument vector that runs ``command`` inside ``cell``. The command may be a name or a path."""
+def command_line(command: Sequence[str], cell: Cell, door: int) -> list[str]:
+    """The argument vector that runs ``command`` inside ``cell``. The command may be a name or a path.
+
+    ``door`` is a descriptor of the cgroup's procs file, or -1: the launcher stays outside and puts its child in.
+    """
     program = bubblewrap()
     if program is None:
-        return [sys.executable, "-I", "-S", str(LAUNCHER), *command]
+        return [sys.executable, "-I", "-S", str(LAUNCHER), str(door), *command]
     line = [program, *NAMESPACES, "--die-with-parent", "--new-session", "--cap-drop", "ALL", "--hostname", "tenth"]
     line += ["--ro-bind", "/", "/", "--dev", "/dev", "--proc", "/proc"]
     for scratch in ("/tmp", "/var/tmp", "/run"):  # noqa: S108 (hidden, not used), and with them the sockets of other services

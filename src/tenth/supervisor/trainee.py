@@ -114,7 +114,7 @@ def _cell(run: RunDir, phase: Phase, channel: int, frame: Mapping[str, Any]) -> 
     return sandbox.Cell(
         writable=run.work,
         readable=[run.root, *outside],
-        hidden=[run.path, *sandbox.hidden_from_everyone()],
+        hidden=[*run.neighbours(), *sandbox.hidden_from_everyone()],
         sealed=[Path(frame["recipe"]), Path(frame["data"]), run.path / "checkpoints"],
         cwd=run.root,
         env={**phase.env, "TENTH_FD": str(channel)},
