@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 import torch
 import torch.nn.functional as F
 from torch.utils.flop_counter import FlopCounterMode
 
+from tenth.trainer import tokenizer
 from tenth.trainer.flops import flop_per_token
-from tenth.trainer.generate import generate
+from tenth.trainer.generate import complete, generate
 from tenth.trainer.loss import IGNORED, linear_cross_entropy
 from tenth.trainer.model import Cache, Shape, Transformer, causal_attention
 
@@ -136,3 +139,15 @@ def test_a_fresh_model_knows_nothing() -> None:
     made = Transformer(SHAPES[0])
     made.initialise(torch.Generator().manual_seed(0))
     assert torch.all(made.logits(made(tokens(1, 5))) == 0)
+
+
+def test_a_space_at_a_prompt_s_end_belongs_to_the_next_word() -> None:
+    text = tokenizer.train_bpe(["def main(): def other(): return main " * 50], 300)
+    made = Transformer(replace(SHAPES[0], vocabulary=text.vocabulary))
+    made.initialise(torch.Generator().manual_seed(0))
+    spaced, plain, indented = complete(made, text, ["def ", "def", "    "], 5, 1.0, seed=3)
+    assert not spaced.startswith(" ")
+    assert text.opening_with_space()
+    assert all(text.decode([n]).startswith(" ") for n in text.opening_with_space())
+    assert plain
+    assert indented

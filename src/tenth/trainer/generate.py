@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import torch
 from torch import Tensor
@@ -17,12 +17,14 @@ OnToken = Callable[[int, int], None]  # row of the batch, token
 def generate(
     model: Transformer, prompts: Sequence[Sequence[int]], tokens: int, temperature: float = 0.0, top_k: int = 0,
     generator: torch.Generator | None = None, stop: int | None = None, on_token: OnToken | None = None,
+    first: Mapping[int, Tensor] | None = None,
 ) -> list[list[int]]:  # fmt: skip
     """Up to `tokens` new ids after each prompt (ids, not empty); a row ends at `stop`, which is not returned.
 
     Prompts of different length need no padding: all are read as far as the shortest goes, then each step takes either
     the next id of a longer prompt or a new one. A prompt longer than the context keeps its end; what is beyond the
     context sees the last `context` tokens. `temperature` 0 takes the most likely token.
+    `first` maps a row to the tokens, (V,) of bool, that its first new token may be.
     """
     context = model.shape.context
     device, dtype = model.lm_head.weight.device, model.lm_head.weight.dtype
@@ -36,6 +38,9 @@ def generate(
     ids = torch.tensor([row[:shortest] for row in rows], device=device)
     for place in range(shortest, longest + tokens):
         logits = model.logits(model(ids, cache)[:, -1]).float()
+        for row, allowed in (first or {}).items():
+            if place == len(rows[row]):
+                logits[row].masked_fill_(~allowed, float("-inf"))
         chosen = choose(logits, temperature, top_k, generator).tolist()
         for row in range(len(rows)):
             if place < len(rows[row]):
@@ -68,8 +73,18 @@ def complete(
     model: Transformer, text: Text, prompts: Sequence[str], tokens: int, temperature: float = 0.0, top_k: int = 0,
     seed: int = 0, on_token: OnToken | None = None,
 ) -> list[str]:  # fmt: skip
-    """What the model writes after each prompt, as text; a prompt stands at the start of a document."""
+    """What the model writes after each prompt, as text; a prompt stands at the start of a document.
+
+    A space at a prompt's end belongs to the word that follows, in training as here: it is taken off, and the first
+    token must begin with one. (`on_token` still sees that token with its space.)
+    """
     generator = torch.Generator(device=model.lm_head.weight.device).manual_seed(seed)
-    ids = [[text.separator, *row] for row in text.encode(list(prompts))]
-    rows = generate(model, ids, tokens, temperature, top_k, generator, text.separator, on_token)
-    return [text.decode(row) for row in rows]
+    spaced = [prompt.endswith(" ") and not prompt[:-1].endswith((" ", "\n")) for prompt in prompts]
+    trimmed = [prompt[:-1] if cut else prompt for prompt, cut in zip(prompts, spaced, strict=True)]
+    ids = [[text.separator, *row] for row in text.encode(trimmed)]
+    opening = torch.zeros(model.shape.vocabulary, dtype=torch.bool, device=model.lm_head.weight.device)
+    if any(spaced):
+        opening[text.opening_with_space()] = True
+    first = {row: opening for row, cut in enumerate(spaced) if cut and bool(opening.any())}
+    rows = generate(model, ids, tokens, temperature, top_k, generator, text.separator, on_token, first)
+    return [text.decode(row)[row_index in first :] for row_index, row in enumerate(rows)]

@@ -45,6 +45,10 @@ class Text:
         text: str = self._inner.decode(ids, skip_special_tokens=True)
         return text
 
+    def opening_with_space(self) -> list[int]:
+        """Ids of the tokens that begin with a space and go on after it (byte-level BPE writes a space as U+0120)."""
+        return [n for token, n in self._inner.get_vocab().items() if token[:1] == "\u0120" and token.strip("\u0120")]
+
     def to_json(self) -> str:
         text: str = self._inner.to_str()
         return text
