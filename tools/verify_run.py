@@ -350,7 +350,10 @@ class Disk:
 
     def read(self, name: str, promise: int) -> bytes:
         try:
-            return self.path(name, promise).read_bytes()
+            path = self.path(name, promise)
+            if not path.is_file():  # a FIFO would keep us waiting
+                raise FileNotFoundError(name)
+            return path.read_bytes()
         except (FileNotFoundError, NotADirectoryError, IsADirectoryError):
             raise Broken(promise, f"{name}: expected a file, found none") from None
 
@@ -784,7 +787,7 @@ class Audit:
         """After the last entry: copies of consents must be what was said; other unknown files are noted."""
         gates = {(f"{gate:02d}" + (f".{n}" if n > 1 else "")) for gate, n in self.seal_numbers()}
         for seal in sorted(gates):
-            for name in self.disk.names(f"gates/{seal}/consents"):
+            for name in (one for one in self.disk.names(f"gates/{seal}/consents") if not one.startswith(".")):
                 file, key = f"gates/{seal}/consents/{name}", f"gates/{seal}/{name.removesuffix('.json')}"
                 envelope = read_json(self.disk.read(file, 9).removesuffix(b"\n"), file, 9)
                 if envelope not in self.envelopes.get(key, []):

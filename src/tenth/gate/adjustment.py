@@ -23,8 +23,8 @@ def check_patch(patch: Any) -> Patch:
         known = set(patch) <= {"recipe", "exclude", "evidence"} and set(evidence) <= {"drop", "add"}
         recipe = all(all(key.split(".")) and _toml(value) for key, value in patch.get("recipe", {}).items())
         texts = _texts(patch.get("exclude", [])) and _texts(evidence.get("drop", []))
-        panels = all(
-            set(panel) == {"name", "command"} and NAME.fullmatch(panel["name"]) and _texts(panel["command"])
+        panels = isinstance(evidence.get("add", []), list) and all(
+            set(panel) == {"name", "command"} and NAME.fullmatch(panel["name"]) and _texts(panel["command"] or [None])
             for panel in evidence.get("add", [])
         )
         sound = bool(patch) and known and recipe and texts and panels

@@ -55,8 +55,9 @@ def read(folder: Path, log_key: PublicKey | None = None) -> Log:
         raise BrokenPromise(7, "entries are missing", f"the last head covers {covered}, there are {len(lines)}")
     entries = [_entry(index, line) for index, line in enumerate(lines[:covered])]
     tree = _check(entries, heads, log_key or _own_key(entries))
+    begins = f"{heads[0].origin}\n".encode() if heads else b""
     kept = sum(len(line) + 1 for line in lines[:covered])
-    return Log(entries, heads, tree, kept, heads_kept, _tail(entry_bytes, kept, head_bytes, heads_kept))
+    return Log(entries, heads, tree, kept, heads_kept, _tail(entry_bytes, kept, head_bytes, heads_kept, begins))
 
 
 def _heads(data: bytes) -> tuple[list[Head], int]:
@@ -118,13 +119,15 @@ def _signed(head: Head, key: PublicKey, entry: int) -> None:
         raise BrokenPromise(7, f"the head of size {head.size} is forged", str(error), entry=entry) from None
 
 
-def _tail(entry_bytes: bytes, kept: int, head_bytes: bytes, heads_kept: int) -> tuple[str, ...]:
+def _tail(entry_bytes: bytes, kept: int, head_bytes: bytes, heads_kept: int, origin_line: bytes) -> tuple[str, ...]:
     rest, notes = entry_bytes[kept:], []
     if rest:
         whole = rest.count(b"\n")
         torn = "" if rest.endswith(b"\n") else " and a torn line"
         notes.append(f"{whole} entries{torn} after the last head were never acknowledged")
-    if len(head_bytes) > heads_kept:
+    if half := head_bytes[heads_kept:]:
+        if half[: len(origin_line)] != origin_line[: len(half)]:
+            raise BrokenPromise(7, "the log of heads ends in something else than a torn head", repr(half[:80]))
         notes.append("the last head is torn and was never acknowledged")
     return tuple(notes)
 

@@ -1,7 +1,8 @@
-"""The launcher of back-end B: keeps the trainer's tree together where bubblewrap cannot be had.
+"""The launcher: keeps the trainer's tree together, in either back-end, and outlives no supervisor.
 
 Run as ``python -I -S launch.py DOOR COMMAND...``. It gains no privileges any more, adopts every orphan of the tree
-subreaper), asks to be told when the supervisor dies, and then kills the whole tree (promise 6). Standard library only.
+(child subreaper), stays awake when the tree is frozen, and kills the whole tree when it hears that the supervisor has
+died (promise 6). Standard library only.
 """
 
 from __future__ import annotations

@@ -81,22 +81,19 @@ class Leash:
         parent, supervisor = cgroup_parent(), os.getpid()
         self._group = parent / name if parent else None
         self._charged, self._closed = 0.0, False
-        walled, door = sandbox.bubblewrap() is not None, -1
+        door = -1
         if self._group:
             self._group.mkdir()
             door = os.open(self._group / "cgroup.procs", os.O_WRONLY | os.O_CLOEXEC)
 
         def prepare() -> None:
-            if door >= 0 and walled:
-                os.write(door, b"0")
             sandbox.limit_resources()
-            # SIGTERM lets the launcher clear its tree; bubblewrap asks for SIGKILL itself.
-            _prctl(_PR_SET_PDEATHSIG, int(signal.SIGKILL if walled else signal.SIGTERM), 0, 0, 0)
+            _prctl(_PR_SET_PDEATHSIG, int(signal.SIGTERM), 0, 0, 0)  # the launcher clears its tree
             if os.getppid() != supervisor:
                 os._exit(125)
 
         line, env = sandbox.command_line(command, cell, door), sandbox.environment(cell)
-        keep = [*keep, door] if door >= 0 and not walled else keep
+        keep = [*keep, door] if door >= 0 else keep
         self._child = subprocess.Popen(
             line, cwd=cell.cwd, env=env, stdin=subprocess.DEVNULL, stdout=log, stderr=log,
             pass_fds=tuple(keep), start_new_session=True, preexec_fn=prepare,  # noqa: PLW1509 (one thread, so it is safe)
@@ -164,8 +161,8 @@ class Leash:
             if self._group:
                 (self._group / "cgroup.kill").write_text("1")
             left = self.processes()
-            # The launcher adopts and counts what its children leave, so it goes last; a PID namespace goes whole.
-            for pid in left if left and not sandbox.bubblewrap() else [*left, self.pid]:
+            # The launcher adopts and counts what its children leave, so it goes last.
+            for pid in left or [self.pid]:
                 _signal(pid, signal.SIGKILL)
             for pid in _orphans():
                 with contextlib.suppress(ChildProcessError):

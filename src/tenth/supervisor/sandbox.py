@@ -1,8 +1,8 @@
 """The sandbox: how every untrusted child is kept in, and which protections this machine can hold.
 
 Back-end A is bubblewrap: namespaces, a read-only world, one writable folder. Back-end B needs no package: a launcher
-that gains no privileges and keeps the tree together. Does not protect against: reading files that are not hidden below;
-in back-end B, the network and anything that ordinary file permissions allow.
+that gains no privileges and keeps the tree together; it stands before bubblewrap, too. Does not protect against:
+reading files that are not hidden below; in back-end B, the network and anything that ordinary file permissions allow.
 """
 
 from __future__ import annotations
@@ -113,10 +113,20 @@ def command_line(command: Sequence[str], cell: Cell, door: int) -> list[str]:
 
     ``door`` is a descriptor of the cgroup's procs file, or -1: the launcher stays outside and puts its child in.
     """
-    program = bubblewrap()
+    launcher, program = [sys.executable, "-I", "-S", str(LAUNCHER), str(door)], bubblewrap()
     if program is None:
-        return [sys.executable, "-I", "-S", str(LAUNCHER), str(door), *command]
-    line = [program, *NAMESPACES, "--die-with-parent", "--new-session", "--cap-drop", "ALL", "--hostname", "tenth"]
+        return [*launcher, *command]
+    line = [
+        *launcher,
+        program,
+        *NAMESPACES,
+        "--die-with-parent",
+        "--new-session",
+        "--cap-drop",
+        "ALL",
+        "--hostname",
+        "tenth",
+    ]
     line += ["--ro-bind", "/", "/", "--dev", "/dev", "--proc", "/proc"]
     for scratch in ("/tmp", "/var/tmp", "/run"):  # noqa: S108 (hidden, not used), and with them the sockets of other services
         line += ["--tmpfs", scratch]
