@@ -97,6 +97,8 @@ class Live:
     command: Sequence[str] | None = None
 
     def __post_init__(self) -> None:
+        self.recipe = "depth = 1\n\n[optim]\nlr = 0.5\n"
+        self.documents = {"poem.txt": "a rose is a rose\n", "prose.txt": "it was\n"}
         self.mark = uuid.uuid4().hex
         self.keys = {name: SigningKey.generate() for name in (*self.signatories, *self.watchers)}
         self.process: subprocess.Popen[bytes] | None = None
@@ -143,9 +145,9 @@ class Live:
         """Write the project and open the run."""
         shutil.copytree(TRAINERS, self.root / "code", ignore=shutil.ignore_patterns("__pycache__"))
         (self.root / "data").mkdir()
-        (self.root / "data" / "poem.txt").write_text("a rose is a rose\n")
-        (self.root / "data" / "prose.txt").write_text("it was\n")
-        (self.root / "recipe.toml").write_text("depth = 1\n\n[optim]\nlr = 0.5\n")
+        for name, text in self.documents.items():
+            (self.root / "data" / name).write_text(text)
+        (self.root / "recipe.toml").write_text(self.recipe)
         (self.root / "charter.toml").write_text(self.charter())
         has_cgroup = leash.cgroup_parent() is not None
         self.begun = opening.begin(

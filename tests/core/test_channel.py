@@ -133,7 +133,7 @@ def test_a_large_whole_number_is_read_as_a_double(frame: dict[str, Any]) -> None
 
 @pytest.mark.parametrize(
     "position",
-    [None, [], 1, {"x": "y" * 5000}, {"x": 10**39}, {"x": 2**53}, {"x": "\ud800"}],
+    [None, [], 1, {"x": "y" * 5000}, {"x": "\ud800"}],
     ids=lambda value: repr(value)[:30],
 )
 def test_an_impossible_position_is_refused(position: Any) -> None:

@@ -106,7 +106,9 @@ def test_what_changes_the_gate_voids_its_consents(live: Callable[..., Live], how
         run.say("reopened", "bob")
     else:
         run.say("adjusted", "bob", patch={"recipe": {"depth": 2}})
-    fresh = wait_for(lambda: (s := run.status())["stance"] == "GATE" and s["dossier"] != status["dossier"] and s, "a gate")
+    fresh = wait_for(
+        lambda: (s := run.status())["stance"] == "GATE" and s["dossier"] != status["dossier"] and s, "a gate"
+    )
     assert fresh["consents"] == []
     for name in ("ada", "bob"):
         answer = run.submit(old[name])

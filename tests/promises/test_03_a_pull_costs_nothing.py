@@ -36,7 +36,9 @@ def sampled_steps(run: Live) -> list[int]:
 
 
 @pytest.mark.parametrize("machine", machines())
-def test_pulled_in_every_other_tenth_the_run_ends_as_if_it_had_not_been(live: Callable[..., Live], machine: str) -> None:
+def test_pulled_in_every_other_tenth_the_run_ends_as_if_it_had_not_been(
+    live: Callable[..., Live], machine: str
+) -> None:
     dice = random.Random(machine)
     run = live(machine=machine, env={"STEPS": STEPS, "PAUSE": 0.006, "CHILDREN": 3}).start()
     pulls = 0
@@ -73,7 +75,9 @@ def test_a_frozen_trainer_waits_at_the_gate_without_computing(live: Callable[...
 
 
 @pytest.mark.parametrize("when", ["halted", "at the gate", "supervisor, too"])
-def test_if_the_frozen_tree_is_lost_the_run_goes_back_to_its_last_checkpoint(live: Callable[..., Live], when: str) -> None:
+def test_if_the_frozen_tree_is_lost_the_run_goes_back_to_its_last_checkpoint(
+    live: Callable[..., Live], when: str
+) -> None:
     run = live(env={"STEPS": STEPS, "PAUSE": 0.01, "CHILDREN": 2}).start()
     run.run_to("RUNNING", gate=2)
     wait_for(lambda: len(run.marked()) >= 3, "its children")

@@ -119,10 +119,17 @@ def test_no_key_of_another_run(live: Callable[..., Live], burglar: Live) -> None
 @needs_walls
 def test_no_file_is_written_outside_the_work_folder(burglar: Live) -> None:
     run = burglar
-    targets = [run.path / name for name in ("charter.toml", "recipe.toml", "log/entries.jsonl", "log/more", "supervisor.key")]
+    targets = [
+        run.path / name for name in ("charter.toml", "recipe.toml", "log/entries.jsonl", "log/more", "supervisor.key")
+    ]
     targets += [run.path / "data.phase0.jsonl", run.path / "new", run.path / "checkpoints" / "00"]
     targets += [run.root / name for name in ("charter.toml", "data/poem.txt", "data/new", "code/burglar.py")]
-    targets += [run.folder / "new", Path(PYTHON).parent / "new", Path("/etc/tenth-test"), Path("/tmp/tenth-test-burglar")]
+    targets += [
+        run.folder / "new",
+        Path(PYTHON).parent / "new",
+        Path("/etc/tenth-test"),
+        Path("/tmp/tenth-test-burglar"),
+    ]
     before = {path: path.read_bytes() for path in targets if path.is_file()}
     found = loot(run, write=targets)
     for path in targets:
@@ -137,7 +144,9 @@ def test_no_file_is_written_outside_the_work_folder(burglar: Live) -> None:
 def test_no_other_process_is_seen_or_signalled(burglar: Live) -> None:
     with subprocess.Popen(["sleep", "1000"]) as bystander:
         try:
-            found = loot(burglar, pids=[bystander.pid, os.getpid(), os.getppid()], read=[f"/proc/{os.getpid()}/environ"])
+            found = loot(
+                burglar, pids=[bystander.pid, os.getpid(), os.getppid()], read=[f"/proc/{os.getpid()}/environ"]
+            )
         finally:
             bystander.kill()
     assert [key for key, value in found.items() if key.startswith("signal") and not refused(value)] == []

@@ -131,7 +131,10 @@ def test_a_head_that_was_kept_shows_what_was_cut_off_later(copied: Path) -> None
     assert said.fingerprint != kept
 
 
-@pytest.mark.parametrize("name", ["charter.toml", "recipe.toml", "recipe.2.toml", "data.phase0.jsonl", "data.phase0.2.jsonl", "manifest.json"])
+@pytest.mark.parametrize(
+    "name",
+    ["charter.toml", "recipe.toml", "recipe.2.toml", "data.phase0.jsonl", "data.phase0.2.jsonl", "manifest.json"],
+)
 def test_what_the_log_speaks_of_is_bound_to_it(copied: Path, name: str) -> None:
     path = copied / name
     data = path.read_bytes()
@@ -143,7 +146,9 @@ def test_what_the_log_speaks_of_is_bound_to_it(copied: Path, name: str) -> None:
 
 
 def test_every_file_of_gates_checkpoints_and_samples_is_bound_to_it(copied: Path) -> None:
-    files = [path for kind in ("gates", "checkpoints", "samples") for path in (copied / kind).rglob("*") if path.is_file()]
+    files = [
+        path for kind in ("gates", "checkpoints", "samples") for path in (copied / kind).rglob("*") if path.is_file()
+    ]
     files = [path for path in files if path.name != "sealed.json"]  # what evidence commands were told: not evidence
     assert len(files) > 30
     for path in random.Random(10).sample(files, 20):
@@ -156,7 +161,9 @@ def test_every_file_of_gates_checkpoints_and_samples_is_bound_to_it(copied: Path
     assert isinstance(audit(copied), Report)
 
 
-@pytest.mark.parametrize("name", ["charter.toml", "log/entries.jsonl", "log/heads", "manifest.json", "samples/000001.jsonl"])
+@pytest.mark.parametrize(
+    "name", ["charter.toml", "log/entries.jsonl", "log/heads", "manifest.json", "samples/000001.jsonl"]
+)
 def test_a_fifo_in_the_way_does_not_hold_the_auditor_up(copied: Path, name: str) -> None:
     (copied / name).unlink()
     subprocess.run(["mkfifo", str(copied / name)], check=True)

@@ -1,0 +1,150 @@
+"""Promise 11: interrupted equals uninterrupted: stopped anywhere and resumed, the final weights are bitwise the same."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import random
+import shutil
+import signal
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from core.live import Live, wait_for
+from tenth.supervisor.rundir import RunDir
+
+PROMISE = 11
+STATUS = "kept"
+
+STEPS = 80
+
+
+def uninterrupted() -> bytes:
+    state = "start"
+    for step in range(STEPS):
+        state = hashlib.sha256(f"{state} {step}".encode()).hexdigest()
+    return state.encode()
+
+
+def kill_trainer(run: Live) -> None:
+    for pid in run.marked():
+        try:
+            os.kill(pid, signal.SIGKILL)
+        except ProcessLookupError:
+            continue
+
+
+def pull(run: Live) -> None:
+    run.pull()
+
+
+def crash(run: Live) -> None:
+    run.kill9()
+    run.start()
+
+
+def leave(run: Live) -> None:
+    run.stop()
+    run.start()
+
+
+INTERRUPTIONS: list[Callable[[Live], None]] = [pull, kill_trainer, crash, leave]
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_stopped_in_every_way_it_ends_as_if_it_had_not_been(live: Callable[..., Live], seed: int) -> None:
+    dice = random.Random(seed)
+    run = live(env={"STEPS": STEPS, "PAUSE": 0.006, "CHILDREN": 1}).start()
+    for interrupt in dice.sample(INTERRUPTIONS, len(INTERRUPTIONS)) * 2:
+        run.run_to("RUNNING")
+        time.sleep(dice.random() * 0.06)
+        interrupt(run)
+    run.finish()
+    assert run.result() == uninterrupted()
+
+
+RECIPE = """
+[model]
+depth = 2
+width = 32
+head_width = 16
+kv_heads = 1
+context = 32
+[data]
+tokenizer = "bytes"
+held_out = 0.1
+[train]
+batch = 4
+threads = 1
+"""
+
+
+def poem(seed: int) -> str:
+    dice = random.Random(seed)
+    return "\n".join(" ".join(dice.choice(["a", "rose", "is", "not", "thorn"]) for _ in range(8)) for _ in range(4000))
+
+
+def two_alike(live: Callable[..., Live]) -> tuple[Live, Live]:
+    """The same opened run twice, byte for byte: one to be interrupted, and one not."""
+    command = ["tenth-trainer", "pretrain", "recipe.toml"]
+    one, other = live(command=command), live(command=command)
+    one.recipe, one.documents = RECIPE, {"poem.txt": poem(1), "prose.txt": poem(2)}
+    one.begin()
+    copy = other.root / "runs" / one.name
+    shutil.copytree(one.path, copy)
+    other.keys, other.mark, other.begun = one.keys, one.mark, RunDir(copy.resolve())
+    return one, other
+
+
+def final(run: Live, gate: int) -> dict[str, bytes]:
+    folder = run.path / "checkpoints" / f"{gate:02d}"
+    return {path.name: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+def calmly(run: Live) -> None:
+    run.start()
+    for gate in (0, 1):
+        run.run_to("GATE", gate=gate)
+        run.consent()
+    wait_for(lambda: run.status()["gate"] == 2, "two tenths", 90)
+
+
+def stepped(run: Live) -> bool:
+    return bool(run.status()["claims"].get("step"))
+
+
+def not_at_all_calmly(run: Live) -> None:
+    run.start()
+    run.run_to("GATE", gate=0)
+    run.consent()
+    wait_for(lambda: run.status()["stance"] != "RUNNING" or stepped(run), "its first step", 60)
+    run.pull()
+    run.say("reopened", "ada")
+    run.consent()
+    wait_for(lambda: run.status()["gate"] == 1, "the first tenth", 60)
+    run.until("GATE")
+    run.consent()
+    before = run.dossier()["claims"]
+    wait_for(lambda: run.status()["claims"] not in ({}, before), "a step of the second tenth", 60)
+    crash(run)
+    assert run.status()["gate"] == 1
+    run.run_to("RUNNING")
+    wait_for(lambda: run.status()["gate"] == 2, "the second tenth", 90)
+
+
+def test_the_built_in_trainer_ends_bitwise_the_same(live: Callable[..., Live]) -> None:
+    pytest.importorskip("torch", reason="the trainer's packages are not installed")
+    one, other = two_alike(live)
+    # One after the other: a supervisor that begins ends what it finds of its run, and these two bear one name.
+    calmly(one)
+    one.stop()
+    not_at_all_calmly(other)
+    events = other.events()
+    assert (events.count("pulled"), events.count("tripped")) == (1, 1)
+    assert "thaw" in [e["body"]["lease"]["resume"] for e in other.entries() if e["event"] == "leased"]
+    left, right = final(one, 2), final(other, 2)
+    assert Path("model.safetensors").name in left
+    assert left == right
