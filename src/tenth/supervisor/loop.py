@@ -14,15 +14,13 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-from tenth.charter import NAME, Compute
-from tenth.encoding import canonical, write_durably
+from tenth.charter import Compute
 from tenth.errors import RunRefused, WrongInput
-from tenth.gate import adjustment, statement
 from tenth.log.entry import Entry, timestamp
 from tenth.log.store import LogWriter
 from tenth.state import Stance
-from tenth.supervisor import gathering, leash, sandbox
-from tenth.supervisor.control import Connection, Control
+from tenth.supervisor import gathering, leash, people, sandbox
+from tenth.supervisor.control import Control
 from tenth.supervisor.gathering import Steps, Trip
 from tenth.supervisor.rundir import RunDir
 from tenth.supervisor.samples import Shards
@@ -52,15 +50,15 @@ class Supervisor:
         self.log = LogWriter(run.path / "log", run.name, run.key(), clock)
         self.trainee: Trainee | None = None
         self._work: Steps | None = None
-        self._kept: Steps | None = None
+        self.kept: Steps | None = None
         """The finishing of a lease that a pull broke into; goes on when the run is thawed."""
         self._pause = 0.0
         self._ticked = self._metered = self._told = self._passed = 0.0
         self._leases = 0
-        self._unwatched = False
+        self.unwatched = False
         self._leaving = False
         self._selector = selectors.DefaultSelector()
-        self._control = Control(run.path, self._selector, self._request)
+        self.control = Control(run.path, self._selector, lambda who, request: people.answer(self, who, request))
         self._shards = Shards(run.path / "samples")
         self._settled = self.history.state.spent
         """Spent by everything that has ended; the running tree's meter is added to it."""
@@ -73,7 +71,7 @@ class Supervisor:
             detail = (
                 f"the supervisor ended while the run was {'at a gate with a frozen trainer' if thaw else 'running'}"
             )
-            self._append(("tripped", {"reason": "lost_supervisor", "detail": detail, "spent": state.spent.record()}))
+            self.record(("tripped", {"reason": "lost_supervisor", "detail": detail, "spent": state.spent.record()}))
             self._settled = self.history.state.spent
 
     # --- the loop ----------------------------------------------------------------------------------------------------
@@ -114,13 +112,13 @@ class Supervisor:
 
     def close(self) -> None:
         """Leave in order: nothing runs on without a supervisor (promise 6)."""
-        self._drop_work()
-        self._kept = None
+        self.drop_work()
+        self.kept = None
         with contextlib.suppress(OSError):
             if self.history.state.stance is Stance.RUNNING:
                 self.trip("lost_supervisor", "the supervisor was asked to leave")
-        self._drop_trainee()
-        self._control.close()
+        self.drop_trainee()
+        self.control.close()
         self.log.close()
         os.close(self._lock)
 
@@ -132,7 +130,7 @@ class Supervisor:
         except StopIteration:
             self._work = None if self._work is work else self._work
 
-    def _drop_work(self) -> None:
+    def drop_work(self) -> None:
         work, self._work = self._work, None
         if work is not None:
             work.close()
@@ -147,17 +145,15 @@ class Supervisor:
         elif state.stance is Stance.GATE and state.unanimous:
             self._work = self._start() if state.gate < state.gates else self._release()
 
-    # --- writing -----------------------------------------------------------------------------------------------------
-
-    def _append(self, *events: tuple[str, dict[str, Any]], dossier: dict[str, Any] | None = None) -> list[Entry]:
+    def record(self, *events: tuple[str, dict[str, Any]], dossier: dict[str, Any] | None = None) -> list[Entry]:
         """Judge, write durably, tell. Raises Unlawful and changes nothing, or OSError and the run must end."""
         entries = self.log.append(*events, judge=lambda entry: self.history.follow(entry, dossier))
         for entry in entries:
-            self._control.tell({"on": "entry", "entry": show_entry(entry)})
-        self._control.tell({"on": "status", "status": self.status()})
+            self.control.tell({"on": "entry", "entry": people.show_entry(entry)})
+        self.control.tell({"on": "status", "status": people.status(self)})
         return entries
 
-    def _spent(self) -> Compute:
+    def spent(self) -> Compute:
         """Measured and claimed so far, evidence included."""
         if self.trainee is None:
             return self._settled
@@ -167,12 +163,12 @@ class Supervisor:
     def _charge(self, device_seconds: float) -> None:
         self._settled = Compute(round(self._settled.device_seconds + device_seconds, 3), self._settled.flop)
 
-    def _drop_trainee(self) -> None:
+    def drop_trainee(self) -> None:
         """Kill what is left of the trainer and settle its meter."""
         if self.trainee:
             self._unlisten()
             self.trainee.close()
-            self._settled, self.trainee = self._spent(), None
+            self._settled, self.trainee = self.spent(), None
 
     # --- stopping ----------------------------------------------------------------------------------------------------
 
@@ -186,29 +182,27 @@ class Supervisor:
         running = self.history.state.stance is Stance.RUNNING
         processes = self.trainee.freeze() if self.trainee and running else None
         if running and self.trainee is None:
-            self._kept, self._work = self._work, None
-        self._drop_work()
+            self.kept, self._work = self._work, None
+        self.drop_work()
         stopped_ms = round((time.perf_counter() - heard) * 1000, 3)
         self._unlisten()
-        frozen = self.trainee is not None or self._kept is not None
-        body = {"by": {"name": name, "uid": uid}, "frozen": frozen, "spent": self._spent().record()}
+        frozen = self.trainee is not None or self.kept is not None
+        body = {"by": {"name": name, "uid": uid}, "frozen": frozen, "spent": self.spent().record()}
         body["stopped_ms"] = stopped_ms if processes is not None else None
-        self._append(*(self._shards.close() if running else []), ("pulled", body))
+        self.record(*(self._shards.close() if running else []), ("pulled", body))
         return {"stopped_ms": stopped_ms, "processes": processes or 0}
 
     def trip(self, reason: str, detail: str) -> None:
         """The machine stops the run: the trainer is killed, people decide how to go on."""
         stance = self.history.state.stance
-        self._drop_trainee()
-        self._drop_work()
-        self._kept = None
+        self.drop_trainee()
+        self.drop_work()
+        self.kept = None
         if stance in (Stance.HALTED, Stance.CLOSED):
             return
         shard = self._shards.close() if stance is Stance.RUNNING else []
-        body = {"reason": reason, "detail": detail[:1000], "spent": self._spent().record()}
-        self._append(*shard, ("tripped", body))
-
-    # --- a lease -----------------------------------------------------------------------------------------------------
+        body = {"reason": reason, "detail": detail[:1000], "spent": self.spent().record()}
+        self.record(*shard, ("tripped", body))
 
     def _start(self) -> Steps:
         """From GATE into RUNNING: everything that was consented to is looked at once more (promise 9)."""
@@ -218,10 +212,10 @@ class Supervisor:
         if not state.unanimous:
             return
         lease = dossier["proposal"]["lease"]
-        if lease["resume"] == "thaw" and self.trainee is None and self._kept is None:
+        if lease["resume"] == "thaw" and self.trainee is None and self.kept is None:
             raise Trip("crash", "the frozen trainer was lost; reopen to go back to the last checkpoint")
         with gathering.tripping("ceiling"):  # consent cannot grant what is not there
-            self._append(("leased", {"dossier": state.dossier, "lease": lease}))
+            self.record(("leased", {"dossier": state.dossier, "lease": lease}))
         self._write_meter()
         if lease["resume"] == "thaw":
             self._thaw()
@@ -229,12 +223,12 @@ class Supervisor:
             self._spawn()
 
     def _thaw(self) -> None:
-        self._unwatched = False
+        self.unwatched = False
         if self.trainee:
             self.trainee.thaw()
             self._listen()
         else:
-            self._work, self._kept = self._kept, None
+            self._work, self.kept = self.kept, None
 
     def _spawn(self) -> None:
         lease, spent = self.history.lease, self.history.state.spent
@@ -275,12 +269,12 @@ class Supervisor:
     def _pass_on(self, frame: dict[str, Any]) -> None:
         if frame["frame"] == "progress" and time.monotonic() - self._passed > 0.05:
             self._passed = time.monotonic()
-            self._control.tell({"on": "progress", "progress": frame, "spent": self._spent().record()})
+            self.control.tell({"on": "progress", "progress": frame, "spent": self.spent().record()})
         if frame["frame"] == "sample":
             facts = {name: frame[name] for name in ("step", "prompt", "text", "temperature")}
             sample = {**facts, "gate": self.history.state.gate, "time": timestamp(self.clock())}
             self._shards.add(sample)
-            self._control.tell({"on": "sample", "sample": sample})
+            self.control.tell({"on": "sample", "sample": sample})
 
     def _ended(self, _mask: int) -> None:
         """The trainer's first process has ended."""
@@ -295,7 +289,7 @@ class Supervisor:
             return
         status = trainee.leash.poll()
         if status == 0 and trainee.position is not None:
-            self._drop_trainee()
+            self.drop_trainee()
             self._work = self._finish(trainee)
         else:
             what = f"status {status}" if status is not None and status >= 0 else f"signal {-(status or 0)}"
@@ -307,9 +301,9 @@ class Supervisor:
         assert trainee.saved is not None
         self._check_limits()
         checkpoint = yield from gathering.seal_checkpoint(self.run, trainee.saved, trainee.lease.gate)
-        self._append(*self._shards.close())
+        self.record(*self._shards.close())
         body = {"gate": trainee.lease.gate, "checkpoint": checkpoint, "position": trainee.position}
-        self._append(("reached", {**body, "spent": self._spent().record(), "claims": trainee.claims()}))
+        self.record(("reached", {**body, "spent": self.spent().record(), "claims": trainee.claims()}))
 
     # --- the meter ---------------------------------------------------------------------------------------------------
 
@@ -326,14 +320,14 @@ class Supervisor:
             if now - self._metered > METERED_EVERY:
                 self._write_meter()
             if self._shards.full:
-                self._append(*self._shards.close())
+                self.record(*self._shards.close())
         if now - self._told > 1:
             self._told = now
-            self._control.tell({"on": "status", "status": self.status()})
+            self.control.tell({"on": "status", "status": people.status(self)})
 
     def _check_limits(self) -> None:
         """Kill at the lease's measured end, whatever the trainer says (promise 4)."""
-        spent, limit, ceiling = self._spent(), self.history.state.limit, self.history.charter.ceiling
+        spent, limit, ceiling = self.spent(), self.history.state.limit, self.history.charter.ceiling
         assert limit is not None
         if spent.flop > spent.device_seconds * MOST_FLOP_PER_DEVICE_SECOND:
             raise Trip("claim", f"{spent.flop:g} FLOP in {spent.device_seconds:g} device-seconds")
@@ -351,7 +345,7 @@ class Supervisor:
 
     def _write_meter(self) -> None:
         """Write ahead what a crash would be charged, so that it never refunds (promise 4)."""
-        spent, limit = self._spent(), self.history.state.limit
+        spent, limit = self.spent(), self.history.state.limit
         assert limit is not None
         ahead = spent.device_seconds + RESERVE_SECONDS * (os.cpu_count() or 1)
         claims = self.trainee.claims() if self.trainee else self.history.claims
@@ -359,7 +353,7 @@ class Supervisor:
         body = {"spent": spent.record(), "reserved_device_seconds": reserved, "claims": claims}
         self._metered = time.monotonic()
         with gathering.tripping("lease"):
-            self._append(("metered", body))
+            self.record(("metered", body))
 
     def _watch_presence(self) -> None:
         """``unwatched = "wait"``: the trainer stands still while nobody of the charter watches."""
@@ -367,17 +361,15 @@ class Supervisor:
         if self.history.charter.watch.unwatched == "go":
             return
         people = {*self.history.charter.signatories, *self.history.charter.watchers}
-        present = any(one.watching and one.name in people for one in self._control.connections)
+        present = any(one.watching and one.name in people for one in self.control.connections)
         if not present and not self.trainee.frozen:
-            self._unwatched = True
+            self.unwatched = True
             self._unlisten()
             self.trainee.freeze()
-        elif present and self._unwatched:
-            self._unwatched = False
+        elif present and self.unwatched:
+            self.unwatched = False
             self.trainee.thaw()
             self._listen()
-
-    # --- the gate ----------------------------------------------------------------------------------------------------
 
     def _gather(self) -> Steps:
         """From GATHERING to GATE: look, compute, write the dossier, seal it."""
@@ -385,16 +377,16 @@ class Supervisor:
         yield from gathering.unchanged(run, history)
         yield from gathering.documents_unchanged(run, history)
         if self.trainee and self.trainee.leash.poll() is not None:
-            self._drop_trainee()
+            self.drop_trainee()
         path = history.gate_path()
         gathering.discard(run.path / path)
         (run.path / path / "evidence").mkdir(parents=True)
         gathering.write_adjusted(run, history)
-        left = history.charter.ceiling.device_seconds - self._spent().device_seconds
+        left = history.charter.ceiling.device_seconds - self.spent().device_seconds
         panels = yield from gathering.evidence(run, history, path, self._charge, left)
-        spent = self._spent()
+        spent = self.spent()
         dossier = {
-            **history.dossier_base(spent, frozen=self.trainee is not None or self._kept is not None),
+            **history.dossier_base(spent, frozen=self.trainee is not None or self.kept is not None),
             "log": {"size": self.log.tree.size, "root": self.log.tree.root().hex()},
             **gathering.digests_in_force(run, history),
             "evidence": panels,
@@ -402,92 +394,10 @@ class Supervisor:
         }
         found = gathering.write_dossier(run, path, dossier)
         body = {"gate": history.state.gate, "path": path, "dossier": found, "spent": spent.record()}
-        self._append(("sealed", body), dossier=dossier)
+        self.record(("sealed", body), dossier=dossier)
 
     def _release(self) -> Steps:
         """The last gate, and everyone consents."""
         yield from gathering.still_as_sealed(self.run, self.history)
         if self.history.state.unanimous:
-            self._append(("closed", {"outcome": "released", "dossier": self.history.state.dossier}))
-
-    # --- people ------------------------------------------------------------------------------------------------------
-
-    def _request(self, connection: Connection, request: dict[str, Any]) -> dict[str, Any]:
-        heard = time.perf_counter()
-        name = request.get("name")
-        name = name if isinstance(name, str) and NAME.fullmatch(name) else None
-        match request.get("do"):
-            case "pull":
-                stopped = self.pull(name, connection.uid, heard)
-                return {**stopped, "status": self.status()}
-            case "status":
-                return {"status": self.status()}
-            case "watch":
-                connection.watching, connection.name = True, name
-                return {"status": self.status(), "entries": [show_entry(entry) for entry in self.log.entries[-50:]]}
-            case "submit":
-                return {"index": self._submit(request.get("envelope")), "status": self.status()}
-        raise WrongInput("the request is refused", f"it asks to {request.get('do')!r}"[:80], "ask for what is known")
-
-    def _submit(self, envelope: Any) -> int:
-        """A signed statement from outside: verified, judged, written."""
-        said = statement.read(envelope, self.history.charter)
-        body = {"envelope": envelope}
-        if said.event == "closed":
-            body["outcome"] = "abandoned"
-        if said.event == "adjusted":
-            self._try_patch(said.patch or {})
-        entry = self._append((said.event, body))[0]
-        if said.event in statement.ON_DOSSIER:
-            copies = self.run.path / self.history.sealed_path / "consents"
-            copies.mkdir(exist_ok=True)
-            write_durably(copies / f"{said.signatory}.json", canonical(envelope))
-        else:
-            self._drop_work()
-        if said.event in ("adjusted", "closed"):
-            self._kept = None
-            self._drop_trainee()
-        return entry.index
-
-    def _try_patch(self, patch: Any) -> None:
-        """Refuse an adjustment that cannot be carried out, before it is on record."""
-        name, history = self.history.recipe_name, self.history
-        changes = [*history.recipe_changes(name), patch.get("recipe", {})]
-        adjustment.patched_recipe((self.run.path / name).read_bytes(), changes)
-        globs = [glob for group in [*history.exclusions(), patch.get("exclude", [])] for glob in group]
-        listing = (self.run.path / f"data.{history.phase_name}.jsonl").read_bytes()
-        if not adjustment.without_excluded(listing, globs):
-            raise WrongInput("this adjustment is refused", "it would exclude every document", "exclude fewer")
-
-    def status(self) -> dict[str, Any]:
-        """Where the run stands, for people."""
-        state, charter, trainee = self.history.state, self.history.charter, self.trainee
-        place = {"run": self.run.name, "path": str(self.run.path), "stance": state.stance.value, "anchor": state.anchor}
-        where = {
-            "gate": state.gate,
-            "gates": state.gates,
-            "phase": self.history.phase_name,
-            "epoch": self.history.tenth.epoch,
-        }
-        people = {"signatories": state.signatories, "consents": state.consents, "objections": state.objections}
-        compute = {"spent": self._spent(), "ceiling": charter.ceiling, "limit": state.limit}
-        return {
-            **place,
-            **where,
-            "dossier": state.dossier,
-            **{name: sorted(names) for name, names in {**people, "waiting_for": state.waiting_for}.items()},
-            **{name: amount.record() if amount else None for name, amount in compute.items()},
-            "claims": trainee.claims() if trainee else self.history.claims,
-            "halts": self.history.halts,
-            "frozen": trainee is not None and trainee.frozen,
-            "unwatched": self._unwatched,
-            "entries": self.log.tree.size,
-            "root": self.log.tree.root().hex(),
-            "supervisor": os.getpid(),
-            "trainer": trainee.leash.pid if trainee else None,
-        }
-
-
-def show_entry(entry: Entry) -> dict[str, Any]:
-    """As the control socket tells it."""
-    return {"index": entry.index, "time": entry.time, "event": entry.event, "body": entry.body}
+            self.record(("closed", {"outcome": "released", "dossier": self.history.state.dossier}))

@@ -1,0 +1,108 @@
+"""What people ask of the supervisor over the control socket, and what it answers. docs/formats.md, section 9."""
+
+from __future__ import annotations
+
+import os
+import time
+from typing import TYPE_CHECKING, Any
+
+from tenth.charter import NAME
+from tenth.encoding import canonical, read_plain, write_durably
+from tenth.errors import WrongInput
+from tenth.gate import adjustment, statement
+from tenth.log.entry import Entry
+from tenth.supervisor.control import Answer, Connection
+
+if TYPE_CHECKING:
+    from tenth.supervisor.loop import Supervisor
+
+
+def answer(supervisor: Supervisor, connection: Connection, request: dict[str, Any]) -> Answer:
+    """One request. Raises TenthError to refuse it."""
+    heard = time.perf_counter()
+    name = request.get("name")
+    name = name if isinstance(name, str) and NAME.fullmatch(name) else None
+    result: Answer = {}
+    match request.get("do"):
+        case "pull":
+            result = supervisor.pull(name, connection.uid, heard)
+        case "submit":
+            result = {"index": submit(supervisor, request.get("envelope"))}
+        case "watch":
+            connection.watching, connection.name = True, name
+            result = {"entries": [show_entry(entry) for entry in supervisor.log.entries[-50:]]}
+        case "status":
+            pass
+        case other:
+            raise WrongInput("the request is refused", f"it asks to {other!r}"[:80], "pull, submit, watch or status")
+    return {**result, "status": status(supervisor)}
+
+
+def submit(supervisor: Supervisor, envelope: Any) -> int:
+    """A signed statement from outside: verified, judged, written. Returns the index of its entry."""
+    said = statement.read(envelope, supervisor.history.charter)
+    body = {"envelope": envelope}
+    if said.event == "closed":
+        body["outcome"] = "abandoned"
+    if said.event == "adjusted":
+        _try_patch(supervisor, said.patch or {})
+    entry = supervisor.record((said.event, body))[0]
+    if said.event in statement.ON_DOSSIER:
+        copies = supervisor.run.path / supervisor.history.sealed_path / "consents"
+        copies.mkdir(exist_ok=True)
+        write_durably(copies / f"{said.signatory}.json", canonical(envelope))
+    else:
+        supervisor.drop_work()
+    if said.event in ("adjusted", "closed"):
+        supervisor.kept = None
+        supervisor.drop_trainee()
+    return entry.index
+
+
+def _try_patch(supervisor: Supervisor, patch: Any) -> None:
+    """Refuse an adjustment that cannot be carried out, before it is on record."""
+    history, run = supervisor.history, supervisor.run
+    changes = [*history.recipe_changes(history.recipe_name), patch.get("recipe", {})]
+    adjustment.patched_recipe(read_plain(run.path / history.recipe_name), changes)
+    globs = [glob for group in [*history.exclusions(), patch.get("exclude", [])] for glob in group]
+    if not adjustment.without_excluded(read_plain(run.path / f"data.{history.phase_name}.jsonl"), globs):
+        raise WrongInput("this adjustment is refused", "it would exclude every document", "exclude fewer")
+
+
+def status(supervisor: Supervisor) -> dict[str, Any]:
+    """Where the run stands."""
+    history, trainee, log = supervisor.history, supervisor.trainee, supervisor.log
+    state = history.state
+    people = {
+        "signatories": state.signatories,
+        "consents": state.consents,
+        "objections": state.objections,
+        "waiting_for": state.waiting_for,
+    }
+    compute = {"spent": supervisor.spent(), "ceiling": state.ceiling, "limit": state.limit}
+    return {
+        "run": supervisor.run.name,
+        "path": str(supervisor.run.path),
+        "stance": state.stance.value,
+        "anchor": state.anchor,
+        "dossier": state.dossier,
+        "gate": state.gate,
+        "gates": state.gates,
+        "phase": history.phase_name,
+        "epoch": history.tenth.epoch,
+        **{name: sorted(names) for name, names in people.items()},
+        **{name: amount.record() if amount else None for name, amount in compute.items()},
+        "claims": trainee.claims() if trainee else history.claims,
+        "halts": history.halts,
+        "frozen": trainee is not None and trainee.frozen,
+        "unwatched": supervisor.unwatched,
+        "entries": log.tree.size,
+        "root": log.tree.root().hex(),
+        "supervisor": os.getpid(),
+        "trainer": trainee.leash.pid if trainee else None,
+    }
+
+
+def show_entry(entry: Entry) -> dict[str, Any]:
+    """As the control socket tells it."""
+    return {"index": entry.index, "time": entry.time, "event": entry.event, "body": entry.body}
