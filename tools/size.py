@@ -68,9 +68,8 @@ def main() -> int:
         total = [before + more for before, more in zip(total, sums, strict=True)]
         print(f"  {part:<12}{sums[0]:>6}   in {len(counts)} file{'s' if len(counts) != 1 else ''}")
     code, filled, every = total
-    print(
-        f"  {'core':<12}{code:>6}   lines of code, of at most {LIMIT} ({filled} with comments and docstrings, {every} in all)"
-    )
+    rest = f"{filled} with comments and docstrings, {every} in all"
+    print(f"  {'core':<12}{code:>6}   lines of code, of at most {LIMIT} ({rest})")
     problems = misplaced()
     if code > LIMIT:
         problems.append(f"the trusted core is {code - LIMIT} lines too long")

@@ -16,6 +16,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from tenth.supervisor import people
 from tenth.supervisor.loop import Supervisor
 from tenth.supervisor.rundir import RunDir
 
@@ -46,7 +47,7 @@ class ByHand:
         self.person.sendall(json.dumps(request).encode() + b"\n")
 
     def state(self) -> dict[str, Any]:
-        status = self.supervisor.status()
+        status = people.status(self.supervisor)
         return {name: status[name] for name in ("stance", "gate", "frozen", "trainer")}
 
     def events(self) -> list[str]:
@@ -74,7 +75,7 @@ def wait_for_end(pid: int) -> None:
 
 def pulled_as_it_left(hand: ByHand) -> None:
     """The trainer said that it was done and has ended; the supervisor hears of both, and of a pull, in one turn."""
-    hand.turn_until(lambda: hand.supervisor.status()["claims"])
+    hand.turn_until(lambda: people.status(hand.supervisor)["claims"])
     hand.trainer_leaves()
     hand.say(do="pull", name="lin")
     hand.turn_until(lambda: hand.state()["stance"] == "HALTED")
@@ -111,7 +112,10 @@ def spun_while_unwatched(hand: ByHand) -> None:
     assert time.process_time() - before < 0.3, "the loop spins while the trainer is frozen"
 
 
-STORIES = {one.__name__: one for one in (pulled_as_it_left, pulled_when_it_was_heard_to_be_done, killed_while_unwatched, spun_while_unwatched)}
+STORIES = {
+    one.__name__: one
+    for one in (pulled_as_it_left, pulled_when_it_was_heard_to_be_done, killed_while_unwatched, spun_while_unwatched)
+}
 
 
 def main(path: Path, story: str) -> None:

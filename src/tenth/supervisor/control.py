@@ -94,7 +94,7 @@ class Control:
         finally:
             os.umask(before)
             os.close(folder_fd)
-        self._socket.listen(64)
+        self._socket.listen(1024)
         self._socket.setblocking(False)
         selector.register(self._socket, selectors.EVENT_READ, self._accept)
 

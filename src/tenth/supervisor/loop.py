@@ -79,7 +79,7 @@ class Supervisor:
     def serve(self) -> Stance:
         """Until the run is closed, a signal asks to leave, or (``exit_at_gate``) people must act."""
         for number in (signal.SIGTERM, signal.SIGINT):
-            signal.signal(number, self._leave)
+            signal.signal(number, lambda *_: setattr(self, "_leaving", True))
         signal.signal(signal.SIGHUP, signal.SIG_IGN)
         try:
             while not self._finished():
@@ -106,9 +106,6 @@ class Supervisor:
         stance = self.history.state.stance
         waiting = stance in (Stance.GATE, Stance.HALTED) and self._work is None
         return stance is Stance.CLOSED or self._leaving or (self.exit_at_gate and waiting)
-
-    def _leave(self, *_: object) -> None:
-        self._leaving = True
 
     def close(self) -> None:
         """Leave in order: nothing runs on without a supervisor (promise 6)."""
@@ -160,8 +157,8 @@ class Supervisor:
         seconds = self._settled.device_seconds + self.trainee.leash.device_seconds()
         return Compute(round(seconds, 3), self._settled.flop + self.trainee.flop)
 
-    def _charge(self, device_seconds: float) -> None:
-        self._settled = Compute(round(self._settled.device_seconds + device_seconds, 3), self._settled.flop)
+    def _charge(self, seconds: float) -> None:
+        self._settled = Compute(round(self._settled.device_seconds + seconds, 3), self._settled.flop)
 
     def drop_trainee(self) -> None:
         """Kill what is left of the trainer and settle its meter."""
