@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import difflib
+import re
 import tomllib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -33,6 +35,7 @@ from tenth.state import TABLE
     metavar="NAME=COMMAND",
     help="Ask for this evidence too, at every gate to come.",
 )
+@click.option("--new-key", is_flag=True, help="Allow --set to set a key that the recipe does not have.")
 @key_options
 @note_option
 @yes_option
@@ -40,7 +43,7 @@ from tenth.state import TABLE
 @json_option
 def adjust_command(
     run: str | None, settings: Sequence[str], exclude: Sequence[str], dropped: Sequence[str], added: Sequence[str],
-    chosen: Chosen, note: str, yes: bool, dry_run: bool, as_json: bool,
+    new_key: bool, chosen: Chosen, note: str, yes: bool, dry_run: bool, as_json: bool,
 ) -> int:  # fmt: skip
     """Change the recipe, the documents or the evidence, signed. All consents are void; a new dossier is gathered."""
     patch = check_patch(_patch(settings, exclude, dropped, added))
@@ -50,6 +53,8 @@ def adjust_command(
         if name not in known:
             listed = ", ".join(sorted(known)) or "none"
             raise WrongInput("this adjustment is refused", f"there is no evidence '{name}'", f"known are: {listed}")
+    if not new_key:
+        _known_keys(found, patch.get("recipe", {}))
     what = f"adjusts: {words.patch_words(patch)}"
     return _speak(found, "adjusted", what, chosen, note, patch, yes=yes, dry_run=dry_run, as_json=as_json)
 
@@ -130,6 +135,24 @@ def _patch(
     if not patch:
         raise click.UsageError("there is nothing to adjust: give --set, --exclude, --drop-evidence or --add-evidence")
     return patch
+
+
+def _known_keys(found: Replay, settings: Mapping[str, Any]) -> None:
+    """A key once set cannot be taken out again, and a trainer may refuse a key it does not know: mind the spelling."""
+    text = (found.path / found.history.recipe_file()).read_text()
+    text += (found.path / found.history.recipe_name).read_text()  # the first one still has its comments
+    known: dict[str, None] = {}
+    table = ""
+    for line in text.splitlines():
+        if header := re.fullmatch(r"\[([\w.-]+)\]\s*(#.*)?", line.strip()):
+            table = header[1] + "."
+        elif key := re.match(r"\s*(?:# ?)?([\w-]+)\s*=", line):
+            known[table + key[1]] = None
+    for wanted in settings:
+        if wanted not in known:
+            near = difflib.get_close_matches(wanted, known, 1, 0.5)
+            hint = f"did you mean {near[0]}?" if near else "--new-key sets it nevertheless"
+            raise WrongInput("this adjustment is refused", f"the recipe has no key {wanted}", hint)
 
 
 def _setting(text: str) -> tuple[str, Any]:

@@ -31,10 +31,22 @@ def curve(values: Sequence[float], width: int, height: int) -> list[str]:
     return ["".join(chr(0x2800 + cell) if cell else " " for cell in row) for row in cells]
 
 
+def smoothed(values: Sequence[float]) -> list[float]:
+    """An exponential moving average that forgets within a fiftieth of what there is."""
+    keep = 1 - 1 / max(1.0, len(values) / 50)
+    result: list[float] = []
+    for value in values:
+        result.append(value if not result else keep * result[-1] + (1 - keep) * value)
+    return result
+
+
 def spread(values: Sequence[float]) -> tuple[float, float]:
-    """Lowest and highest value, a little apart even where all are the same. The few wildest above are left off."""
+    """Lowest and highest value, a little apart even where all are the same.
+
+    The highest few are left off: a loss begins so high that nothing after its first moments could be told apart.
+    """
     ordered = sorted(values)
-    low, high = ordered[0], ordered[min(len(ordered) - 1, int(len(ordered) * 0.995))]
+    low, high = ordered[0], ordered[min(len(ordered) - 1, int(len(ordered) * 0.97))]
     return (low, high) if high - low > 1e-9 else (low - 0.5, high + 0.5)
 
 

@@ -126,7 +126,7 @@ class Following:
         end, start = self._bounds()
         if end is None or start is None or end <= start:
             return None
-        return max(0.0, min(1.0, (self.progress["step"] - start) / (end - start)))
+        return float(max(0.0, min(1.0, (self.progress["step"] - start) / (end - start))))
 
     def _bounds(self) -> tuple[float | None, float | None]:
         """(last, first) step of the present tenth, counted in the epoch."""

@@ -94,7 +94,7 @@ def written(run: Path, checkpoint: Path, prompt: str, options: Sequence[str]) ->
         )
         words = [sys.executable, "-m", "tenth.trainer", "generate", str(checkpoint), "--prompt", prompt, *options]
         done = subprocess.run(
-            sandbox.command_line(words, cell), cwd=folder, env=sandbox.environment(cell), stdin=subprocess.DEVNULL,
+            sandbox.command_line(words, cell, -1), cwd=folder, env=sandbox.environment(cell), stdin=subprocess.DEVNULL,
             capture_output=True, timeout=SECONDS, check=False,
         )  # fmt: skip
     if done.returncode:

@@ -27,6 +27,9 @@ def open_run(charter: Path, runs: Path) -> Path:
 
 def start(run: Path, *, exit_at_gate: bool = False) -> subprocess.Popen[bytes]:
     """Start a supervisor that outlives this shell; returns when it listens. Raises what it died of."""
+    if is_live(os.fspath(run)):
+        do = "tenth watch and tenth pull work beside it"
+        raise RunRefused(f"the run {run.name} has a supervisor already", "it listens on its control socket", do)
     command = [sys.executable, "-m", "tenth.supervisor", str(run)] + (["--exit-at-gate"] if exit_at_gate else [])
     said = run / "supervisor.log"
     with said.open("ab") as output:

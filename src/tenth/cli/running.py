@@ -14,6 +14,7 @@ from tenth.cli.options import FOLDER, dry_run_option, json_option, name_option
 from tenth.cli.outcome import DONE, HALTED, STANCE_EXIT, emit
 from tenth.cli.standing import status_lines, status_of
 from tenth.cli.watching import Watch, ended
+from tenth.errors import RunRefused
 
 
 @click.command("run")
@@ -51,9 +52,7 @@ def run_command(
             return _would(f"would go on with {run}", {"run": str(run)}, as_json)
     process = holding.start(run, exit_at_gate=exit_at_gate)
     if process.poll() is not None:  # people had to act at once
-        status = status_of(str(run))
-        emit(status) if as_json else click.echo("\n".join(status_lines(status)))
-        return STANCE_EXIT.get(status["stance"], DONE)
+        return _stands(run, as_json)
     if detach:
         if as_json:
             emit({"run": run.name, "path": str(run), "supervisor": process.pid})
@@ -64,13 +63,24 @@ def run_command(
         return DONE
     if not as_json:
         click.echo(f"{run.name}: {run}", err=True)
-    return _follow(run, process.pid, name or pull.user_name(), as_json=as_json)
+    try:
+        return _follow(run, process.pid, name or pull.user_name(), as_json=as_json)
+    except RunRefused:
+        if not exit_at_gate or process.wait(timeout=5) not in (0, 3, 4):
+            raise
+        return _stands(run, as_json)  # it ended in order before we were let in
 
 
 def _is_charter(wanted: str) -> bool:
     if os.path.isdir(wanted):
         return not is_run(wanted) and os.path.isfile(os.path.join(wanted, "charter.toml"))
     return os.path.isfile(wanted) or wanted.endswith(".toml")
+
+
+def _stands(run: Path, as_json: bool) -> int:
+    status = status_of(str(run))
+    emit(status) if as_json else click.echo("\n".join(status_lines(status)))
+    return STANCE_EXIT.get(status["stance"], DONE)
 
 
 def _would(text: str, facts: dict[str, object], as_json: bool) -> int:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import select
 import signal
 import sys
@@ -26,6 +27,10 @@ from tenth.sanitise import plain
 
 REDRAW_SECONDS = 0.2
 """Four or five pictures a second: calm for the eye, and next to nothing beside the training."""
+
+
+_SEQUENCES = re.compile(rb"\x1b(\[[0-9;?]*[ -/]*[@-~]|O.)?")
+"""What arrows and function keys send; a key that was typed right after one must not be lost with it."""
 
 
 class Show(Protocol):
@@ -136,7 +141,7 @@ class Screen:
     ) -> None:  # fmt: skip
         """``keys``: what a key does. ``interrupted``: what Ctrl-C does. ``heard``: is told every message."""
         self.wire, self.following, self.show = wire, following, show
-        self._keys, self._interrupted, self._heard = dict(keys or {}), interrupted, heard
+        self._keys, self._interrupted, self._heard = keys or {}, interrupted, heard
         self._leaving = False
 
     def leave(self) -> None:
@@ -177,9 +182,7 @@ class Screen:
         self.show.draw()
 
     def _key(self, typed: bytes) -> None:
-        if typed[:1] == b"\x1b":  # an arrow or a function key
-            return
-        for char in typed.decode(errors="ignore").lower():
+        for char in _SEQUENCES.sub(b"", typed).decode(errors="ignore").lower():
             if action := self._keys.get(char):
                 action()
 

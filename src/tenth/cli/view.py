@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from rich.console import Console, ConsoleOptions, RenderResult
 from rich.text import Text
 
 from tenth.cli import words
-from tenth.cli.chart import ACCENT, ALARM, bar, curve, fit, heading, segments, side_by_side, spread
+from tenth.cli.chart import ACCENT, ALARM, bar, curve, fit, heading, segments, side_by_side, smoothed, spread
 from tenth.cli.following import Following
 from tenth.sanitise import plain
 
@@ -28,7 +28,7 @@ class View:
         """``keys``: (key, what it does), for the last line. ``labels``: person -> a word about them ("automatic")."""
         self.run, self.keys, self.labels = run, list(keys), dict(labels or {})
         self.notice = ""
-        """A sentence above the log: what this shell is doing."""
+        """A sentence below the state: what this shell, or the person at it, is doing."""
         self.alarm = False
         """The notice is about the cord."""
 
@@ -40,7 +40,7 @@ class View:
         """Exactly ``height`` lines of exactly ``width`` cells."""
         width = max(width, NARROWEST)
         inner = width - 2
-        top, foot = self._top(inner), [self._foot(inner)]
+        top, foot = self._top(inner), [self._foot()]
         room = max(0, height - len(top) - len(foot))
         body = self._wide(inner, room) if width >= TWO_COLUMNS and room >= 16 else self._narrow(inner, room)
         body = (body + [Text()] * room)[:room]
@@ -64,7 +64,7 @@ class View:
             badge = badge[-len(status["stance"]) - 2 :]
         space = max(1, width - name.cell_len - badge.cell_len)
         progress = segments(self.run.done_in_epoch, self.run.gates_per_epoch, width, ALARM if halted else ACCENT)
-        return [name.append(" " * space).append_text(badge), progress, self._sentence(), Text()]
+        return [name.append(" " * space).append_text(badge), progress, self._sentence(), self._notice(width)]
 
     def _sentence(self) -> Text:
         """What is happening, in one line."""
@@ -117,10 +117,10 @@ class View:
 
     def _loss(self, width: int, height: int) -> list[Text]:
         """The curve of what the trainer claims, from the start of this watch to now."""
-        values = self.run.losses
+        values = smoothed(self.run.losses)
         if height < 2:
             return []
-        now = f"now {values[-1]:.3f}, claimed" if values else "claimed"
+        now = f"about {values[-1]:.3f} now, claimed" if values else "claimed"
         title = heading("loss", width, now)
         if not values:
             return ([title, Text("no loss has been reported yet", "dim")] + [Text()] * height)[:height]
@@ -147,6 +147,7 @@ class View:
             ("step", f"{step:,}" if step is not None else "–"),
         ):
             row.append(f"{label} ", "dim").append(f"{value:<12}")
+        row.rstrip()
         return [row, *self._bars(width), self._people()]
 
     def _bars(self, width: int) -> list[Text]:
@@ -175,8 +176,11 @@ class View:
                 text.append(f"✓ {name}", ACCENT)
             else:
                 text.append(f"· {name}", "" if status["stance"] == "GATE" else "dim")
-            label = self.labels.get(name)
-            text.append(f" ({label})" if label else "", "dim").append("   ")
+            text.append("  ")
+        for label in sorted({self.labels[name] for name in status["signatories"] if name in self.labels}):
+            those = [name for name in status["signatories"] if self.labels.get(name) == label]
+            whom = f"all {label}" if len(those) == len(status["signatories"]) else f"{label}: {', '.join(those)}"
+            text.append(f" {whom}", "dim")
         return text
 
     def _samples(self, width: int, height: int) -> list[Text]:
@@ -195,31 +199,47 @@ class View:
     def _log(self, width: int, height: int) -> list[Text]:
         """The last entries, in words."""
         lines = [heading("log", width, f"{self.run.status.get('entries', 0):,} entries, signed")]
-        newest = list(self.run.entries)[-(height - 1) :] if height > 1 else []
-        for entry in newest:
-            line = Text(f"{words.clock(entry['time'])} {entry['index']:>5}  ", "dim")
-            alarm = entry["event"] in ("pulled", "tripped", "objected")
-            lines.append(line.append(words.entry_words(entry), ALARM if alarm else ""))
-        return (lines + [Text()] * height)[:height]
+        told = log_lines(self.run.entries)
+        return ([*lines, *(told[-(height - 1) :] if height > 1 else [])] + [Text()] * height)[:height]
 
-    def _foot(self, width: int) -> Text:
+    def _notice(self, width: int) -> Text:
+        return Text(plain(self.notice, limit=max(10, width)), ALARM if self.alarm else "bold")
+
+    def _foot(self) -> Text:
         text = Text()
         for key, what in self.keys:
             cord = "cord" in what
-            text.append(f" {key} ", "bold white on #c62a2f" if cord else "reverse").append(
-                f" {what}   ", "" if cord else "dim"
-            )
-        if self.notice:
-            room = width - text.cell_len
-            text.append(plain(self.notice, limit=max(10, room)), ALARM if self.alarm else ACCENT)
+            text.append(f" {key} ", "bold white on #c62a2f" if cord else "reverse")
+            text.append(f" {what}   ", "" if cord else "dim")
         return text
+
+
+def log_lines(entries: Iterable[words.Entry]) -> list[Text]:
+    """Entries in words, oldest first; consents that follow one another stand in one line."""
+    lines: list[Text] = []
+    together: list[str] = []
+    for entry in entries:
+        start = Text(f"{words.clock(entry['time'])} {entry['index']:>5}  ", "dim")
+        if entry["event"] == "consented":
+            together.append(plain(words.signed(entry["body"].get("envelope")).get("signatory", "someone"), limit=40))
+            if len(together) > 1:
+                lines[-1] = start.append(f"{words.names(together)} consented", "default")
+                continue
+        else:
+            together = []
+        alarm = entry["event"] in ("pulled", "tripped", "objected")
+        lines.append(start.append(words.entry_words(entry), ALARM if alarm else "default"))
+    return lines
 
 
 def sample_lines(sample: Mapping[str, Any], width: int, height: int) -> list[Text]:
     """One sample in at most ``height`` lines: where it is from, then prompt and continuation."""
-    head = Text(f"gate {sample['gate']}+, step {sample['step']:,}", "dim")
+    head = Text(f"step {sample['step']:,}, after gate {sample['gate']}", "dim")
     written = Text()
-    prompt, text = plain(sample["prompt"], lines=True, limit=500), plain(sample["text"], lines=True, limit=2_000)
+    prompt, text = (
+        plain(sample["prompt"], lines=True, limit=500),
+        plain(sample["text"], lines=True, limit=2_000).rstrip(),
+    )
     written.append(prompt.expandtabs(4), "bold").append(text.expandtabs(4))
     lines = [head]
     for line in written.split("\n", allow_blank=True):

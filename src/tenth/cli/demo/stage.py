@@ -162,7 +162,10 @@ class Stage:
             self._echo("\nThree completions, by the last checkpoint, written in the sandbox", bold=True)
             self._completions()
         self._echo("\nWhere it lies, and what to try next", bold=True)
-        self._echo(NEXT.format(folder=_shown(self.plan.folder), run=self.run.name))
+        self._echo(NEXT.format(cd=f"cd {_shown(self.plan.folder)}"))
+        if self.as_json:
+            seconds = round(time.monotonic() - self.began, 1)
+            emit({"demo": {"path": str(self.run), "seconds": seconds, **auditing.record(report)}})
         return DONE
 
     def _completions(self) -> None:
@@ -183,7 +186,7 @@ class Stage:
 
 
 NEXT = """\
-  cd {folder}                            everything is in here; delete it when you like
+  {cd:<39}  everything is in here; delete it when you like
   tenth verify                             replay log, law and signatures again
   tenth review                             the last dossier, as a signatory reads it
   tenth generate --prompt 'def main('      write code with the last checkpoint
