@@ -1,7 +1,7 @@
 """The real supervisor, turned by hand: a test decides what happens between two turns of its loop.
 
-``python by_hand.py RUN_DIR STORY`` runs one of the stories below in a process of its own (a supervisor adopts orphans, so
-it must not live in the test's), and prints what it came to as one JSON object.
+``python by_hand.py RUN_DIR STORY`` runs one of the stories below in a process of its own (a supervisor adopts orphans,
+so it must not live in the test's), and prints what it came to as one JSON object.
 """
 
 from __future__ import annotations

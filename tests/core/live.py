@@ -87,6 +87,7 @@ class Live:
     flop: float = 1e18
     level: str = "none"
     silence_seconds: float = 60
+    timeout_seconds: float = 60
     unwatched: str = "go"
     every: int = 10
     phases: int = 1
@@ -135,7 +136,8 @@ class Live:
         lines += ["[quarantine]", f'level = "{self.level}"', f"silence_seconds = {self.silence_seconds}", ""]
         lines += ["[watch]", f'unwatched = "{self.unwatched}"', f"prompts = {json.dumps(list(self.prompts))}", ""]
         for name, words in self.evidence:
-            lines += ["[[evidence]]", f'name = "{name}"', f"command = {json.dumps(list(words))}", ""]
+            lines += ["[[evidence]]", f'name = "{name}"', f"command = {json.dumps(list(words))}"]
+            lines += [f"timeout_seconds = {self.timeout_seconds}", ""]
         for kind, names in (("signatory", self.signatories), ("watcher", self.watchers)):
             for name in names:
                 lines += [f"[[{kind}]]", f'name = "{name}"', f'key = "{self.keys[name].public.line} {name}"', ""]
@@ -228,7 +230,7 @@ class Live:
         sock.settimeout(20)
         folder = os.open(self.path, os.O_RDONLY)
         try:
-            sock.connect(f"/proc/self/fd/{folder}/control.sock")
+            wait_for(lambda: _connects(sock, f"/proc/self/fd/{folder}/control.sock"), "room in the queue")
         except OSError as error:
             sock.close()
             raise Gone(str(error)) from None
@@ -371,6 +373,15 @@ class Live:
             self.stop()
         for pid in self.marked():
             os.kill(pid, signal.SIGKILL)
+
+
+def _connects(sock: socket.socket, address: str) -> bool:
+    """False while the queue of those who want to be heard is full."""
+    try:
+        sock.connect(address)
+    except BlockingIOError:
+        return False
+    return True
 
 
 def _with_environment(words: str) -> list[int]:

@@ -101,7 +101,10 @@ IMPOSSIBLE: list[dict[str, Any]] = [
     *({**SAMPLE, "text": value} for value in (1, None, "x" * 16_385, "\ud800")),
     *({**SAMPLE, "prompt": value} for value in (1, "\udfff")),
     *({**SAMPLE, "temperature": value} for value in (-1, "hot", 10**41)),
-    *({**SAVED, "path": path} for path in ("", "/etc", "..", "a/../../b", "a/..", ".", "x" * 256, "a\0b", 1, None, "\ud800")),
+    *(
+        {**SAVED, "path": path}
+        for path in ("", "/etc", "..", "a/../../b", "a/..", ".", "x" * 256, "a\0b", 1, None, "\ud800")
+    ),
     {"frame": "leave"},
     {"frame": None},
     {"frame": {}},
@@ -174,7 +177,7 @@ def nested(depth: int) -> bytes:
 
 
 def test_what_the_channel_takes_can_be_written_into_the_log() -> None:
-    """A position that the channel lets through must still be writable one level further in, from deeper in the stack."""
+    """A position that the channel lets through is writable one level further in, too, from deeper in the stack."""
     taken = []
     for depth in [*range(1, 40), *range(40, 250, 7), *range(250, 1000)]:
         try:

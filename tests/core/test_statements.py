@@ -66,7 +66,13 @@ def body_of(value: dict[str, Any]) -> Any:
 def test_a_statement_reads_as_it_was_signed() -> None:
     subjects = [("dossier", HASH), ("charter", "cd" * 32)]
     said = statement.read(sign("consented", subjects=subjects, note="fine"), CHARTER)
-    assert (said.event, said.signatory, said.run, said.anchor, said.note) == ("consented", "ada", "poet-1", HASH, "fine")
+    assert (said.event, said.signatory, said.run, said.anchor, said.note) == (
+        "consented",
+        "ada",
+        "poet-1",
+        HASH,
+        "fine",
+    )
     assert list(said.subjects) == subjects
     assert statement.read(sign("adjusted", patch={"exclude": ["a"]}), CHARTER).patch == {"exclude": ["a"]}
 
@@ -155,7 +161,11 @@ def test_only_an_adjustment_has_a_patch_and_only_the_anchor_as_subject() -> None
             statement.read(sign_body({**ADJUSTED, **change}), CHARTER)
 
 
-@given(st.recursive(st.none() | st.booleans() | st.text(max_size=5), lambda x: st.lists(x) | st.dictionaries(st.text(max_size=9), x)))
+@given(
+    st.recursive(
+        st.none() | st.booleans() | st.text(max_size=5), lambda x: st.lists(x) | st.dictionaries(st.text(max_size=9), x)
+    )
+)
 def test_any_value_is_a_statement_or_refused(value: Any) -> None:
     for candidate in (value, {"payload": value, "payloadType": value, "signatures": value}):
         with pytest.raises(WrongInput):
@@ -199,7 +209,9 @@ def test_a_patch_of_another_form_is_refused(patch: Any) -> None:
 
 @pytest.mark.parametrize("depth", [5, 100, 300, 600, 900])
 def test_a_deeply_nested_patch_is_refused_in_words_or_can_be_carried_out(depth: int) -> None:
-    payload = canonical(ADJUSTED).replace(b'{"exclude":["a"]}', b'{"recipe":{"a":' + b"[" * depth + b"]" * depth + b"}}")
+    payload = canonical(ADJUSTED).replace(
+        b'{"exclude":["a"]}', b'{"recipe":{"a":' + b"[" * depth + b"]" * depth + b"}}"
+    )
     try:
         patch = statement.read(sign_body(payload), CHARTER).patch or {}
         assert tomllib.loads(patched_recipe(RECIPE, [patch["recipe"]]).decode())["a"] == patch["recipe"]["a"]
@@ -211,7 +223,9 @@ RECIPE = b'depth = 1\nname = "a"\n[optim]\nlr = 0.5\n'
 TOML = st.booleans() | st.integers(-(2**53) + 1, 2**53 - 1) | st.floats(allow_nan=False, allow_infinity=False)
 TOML |= st.text(st.characters(exclude_categories=["Cs"]), max_size=12)
 WORD = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="."), min_size=1, max_size=6)
-PATCH = st.dictionaries(st.lists(WORD, min_size=1, max_size=3).map(".".join), TOML | st.lists(TOML, max_size=3), max_size=4)
+PATCH = st.dictionaries(
+    st.lists(WORD, min_size=1, max_size=3).map(".".join), TOML | st.lists(TOML, max_size=3), max_size=4
+)
 
 
 @given(st.lists(PATCH, max_size=3))
@@ -250,7 +264,10 @@ def test_excluded_documents_are_left_out() -> None:
 
 def test_evidence_is_dropped_and_added_in_order() -> None:
     asked = (charters.Evidence("bpb", ("a",), 60.0), charters.Evidence("style", ("b",), 60.0))
-    patches: list[Any] = [{"evidence": {"drop": ["bpb"], "add": [{"name": "more", "command": ["c", "d"]}]}}, {"exclude": ["x"]}]
+    patches: list[Any] = [
+        {"evidence": {"drop": ["bpb"], "add": [{"name": "more", "command": ["c", "d"]}]}},
+        {"exclude": ["x"]},
+    ]
     assert [(panel.name, panel.command) for panel in evidence_in_force(asked, patches)] == [
         ("style", ("b",)),
         ("more", ("c", "d")),

@@ -1,4 +1,4 @@
-"""Promise 4: compute never passes the ceiling by more than one metering interval, whether the trainer lies, forks or crashes."""
+"""Promise 4: compute never passes the ceiling by more than one interval, though the trainer lies, forks or crashes."""
 
 from __future__ import annotations
 

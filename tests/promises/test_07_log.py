@@ -6,7 +6,7 @@ import random
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -46,8 +46,8 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
-def copied(finished: Path, tmp_path: Path) -> Iterator[Path]:
-    yield Path(shutil.copytree(finished, tmp_path / finished.name, ignore=shutil.ignore_patterns("work", "*.log")))
+def copied(finished: Path, tmp_path: Path) -> Path:
+    return Path(shutil.copytree(finished, tmp_path / finished.name, ignore=shutil.ignore_patterns("work", "*.log")))
 
 
 def broken(run: Path) -> BrokenPromise:

@@ -1,4 +1,4 @@
-"""Promise 11: interrupted equals uninterrupted: stopped anywhere and resumed, the final weights are bitwise the same."""
+"""Promise 11: interrupted equals uninterrupted: stopped anywhere and resumed, the weights end bitwise the same."""
 
 from __future__ import annotations
 

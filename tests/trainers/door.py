@@ -22,7 +22,9 @@ def hello() -> dict[str, Any]:
 
 
 def progress(step: int, **changes: Any) -> None:
-    say(**{"frame": "progress", "step": step, "tokens": step, "flop": step * 1e6, "loss": 1.0, "metrics": {}, **changes})
+    say(
+        **{"frame": "progress", "step": step, "tokens": step, "flop": step * 1e6, "loss": 1.0, "metrics": {}, **changes}
+    )
 
 
 def checkpoint(lease: dict[str, Any], **files: str) -> Path:

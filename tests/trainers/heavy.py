@@ -1,4 +1,7 @@
-"""A trainer whose checkpoint takes a while to seal. Environment: MEGABYTES; it counts in ``work/count`` how often it ran."""
+"""A trainer whose checkpoint takes a while to seal, and that counts in ``work/count`` how often it ran.
+
+Environment: MEGABYTES.
+"""
 
 import os
 from pathlib import Path

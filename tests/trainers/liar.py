@@ -1,4 +1,7 @@
-"""A trainer that says and leaves impossible things. Environment: LINE (raw text to send after hello), LEAVE (see below)."""
+"""A trainer that says and leaves impossible things.
+
+Environment: LINE (raw text to send after hello), TIMES (how often), LEAVE (see below), SAVED (path to claim).
+"""
 
 import os
 import socket

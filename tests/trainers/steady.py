@@ -43,7 +43,14 @@ last = -(-steps * lease["tenth"] // lease["of"])
 for step in range(first, last):
     state = hashlib.sha256(f"{state} {step}".encode()).hexdigest()
     time.sleep(pause)
-    say(frame="progress", step=step + 1, tokens=step + 1 - first, flop=(step + 1 - first) * 1e6, loss=1 / (step + 1), metrics={})
+    say(
+        frame="progress",
+        step=step + 1,
+        tokens=step + 1 - first,
+        flop=(step + 1 - first) * 1e6,
+        loss=1 / (step + 1),
+        metrics={},
+    )
     if step % 5 == 0:
         say(frame="sample", step=step, prompt="def ", text=f"f{step}(): \x1b[31mpass", temperature=0.8)
 target = work / "checkpoint"

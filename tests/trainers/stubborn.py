@@ -1,6 +1,6 @@
-"""A trainer that ignores every signal it can, with four children of which two are daemons; all of them write heartbeats.
+"""A trainer that ignores every signal it can, with four children of which two are daemons; all write heartbeats.
 
-Environment: BUSY=1 to spin instead of sleeping; FROM, the tenth from which on it has children (before it, it just obeys).
+Environment: BUSY=1 to spin instead of sleeping; FROM, the tenth from which on it has children (before, it just obeys).
 """
 
 import os

@@ -1,0 +1,216 @@
+"""Does the control socket answer everyone, refuse nonsense in words, and stay quick whoever else is connected?"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import socket
+import stat
+import time
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from core.live import Live, wait_for
+from tenth.encoding import b64, canonical
+
+
+@pytest.fixture
+def run(live: Callable[..., Live]) -> Live:
+    made = live().start()
+    made.until("GATE", gate=0)
+    return made
+
+
+def exchange(run: Live, data: bytes) -> list[Any]:
+    """Send bytes, hang up the sending side, and read all answers."""
+    with run.connect() as sock:
+        with contextlib.suppress(OSError):
+            sock.sendall(data)
+            sock.shutdown(socket.SHUT_WR)
+        heard = b""
+        with contextlib.suppress(ConnectionError):
+            while piece := sock.recv(65_536):
+                heard += piece
+    return [json.loads(line) for line in heard.splitlines()]
+
+
+def test_only_its_owner_reaches_it(run: Live) -> None:
+    status = os.lstat(run.path / "control.sock")
+    assert stat.S_ISSOCK(status.st_mode)
+    assert stat.S_IMODE(status.st_mode) == 0o600
+
+
+GARBAGE = [
+    b"\n",
+    b"{}\n",
+    b"[]\n",
+    b"null\n",
+    b'"pull"\n',
+    b"\xff\xfe\n",
+    b"\0" * 100 + b"\n",
+    b"GET / HTTP/1.1\r\n\r\n",
+    b'{"do":null}\n',
+    b'{"do":["pull"]}\n',
+    b'{"do":{}}\n',
+    b'{"do":"Pull"}\n',
+    b'{"do":"\\ud800"}\n',
+    b'{"do":NaN}\n',
+    b'{"do":"submit"}\n',
+    b'{"do":"submit","envelope":[]}\n',
+    b'{"do":"submit","envelope":{"payload":{},"payloadType":1,"signatures":null}}\n',
+    b"[" * 100_000 + b"\n",
+    b'{"do":' * 20_000 + b"\n",
+    b"9" * 100_000 + b"\n",
+    b'{"do":"submit","envelope":' + b'{"a":' * 900 + b"1" + b"}" * 900 + b"}\n",
+]
+
+
+def test_nonsense_is_refused_in_words(run: Live) -> None:
+    for data in GARBAGE:
+        answers = exchange(run, data)
+        assert answers, data[:40]
+        for answer in answers:
+            assert answer["ok"] is False, data[:40]
+            assert set(answer["error"]) == {"refused", "found", "do"}
+            assert answer["error"]["refused"]
+        assert run.status()["stance"] == "GATE"
+
+
+def envelope_around(payload: bytes) -> dict[str, Any]:
+    kind = "application/vnd.in-toto+json"
+    return {"payload": b64(payload), "payloadType": kind, "signatures": [{"keyid": "", "sig": b64(bytes(64))}]}
+
+
+def test_a_nested_statement_of_nobody_is_refused(run: Live) -> None:
+    """It is taken apart before its signature can be checked."""
+    body = {
+        "_type": "https://in-toto.io/Statement/v1",
+        "subject": [{"name": "anchor", "digest": {"sha256": "ab" * 32}}],
+        "predicateType": "urn:tenth:adjustment:v1",
+        "predicate": {"run": "", "signatory": "ada", "anchor": "ab" * 32, "time": "", "note": "", "patch": "HERE"},
+    }
+    for depth in (*range(50, 1000, 50), 5000):
+        nested = b'{"recipe":{"a":' + b"[" * depth + b"]" * depth + b"}}"
+        answer = run.ask(do="submit", envelope=envelope_around(canonical(body).replace(b'"HERE"', nested)))
+        assert answer["ok"] is False
+        assert run.status()["stance"] == "GATE"
+
+
+@pytest.mark.parametrize("depth", [3, 250, 400])
+def test_a_nested_adjustment_of_a_signatory_is_refused_or_carried_out(run: Live, depth: int) -> None:
+    value: Any = 1
+    for _ in range(depth):
+        value = [value]
+    with contextlib.suppress(Exception):  # it may be refused before it is signed, too
+        run.submit(run.sign("adjusted", "ada", run.status(), patch={"recipe": {"a": value}}))
+    status = run.until("GATE")
+    assert (status["dossier"] != run.entries()[1]["body"]["dossier"]) is (run.events().count("adjusted") == 1)
+
+
+def test_an_adjustment_that_cannot_be_carried_out_is_refused(run: Live) -> None:
+    for patch in ({"recipe": {"depth.inner": 1}}, {"exclude": ["*"]}, {"exclude": ["data/po*", "data/pr*"]}):
+        answer = run.submit(run.sign("adjusted", "ada", run.status(), patch=patch))
+        assert not answer["ok"]
+    assert "adjusted" not in run.events()
+    run.say("adjusted", "ada", patch={"exclude": ["data/po*"]})
+    run.until("GATE")
+    assert not run.submit(run.sign("adjusted", "ada", run.status(), patch={"exclude": ["data/pr*"]}))["ok"], (
+        "both are all"
+    )
+
+
+def test_many_requests_in_one_piece_are_answered_in_order(run: Live) -> None:
+    answers = exchange(run, b'{"do":"status"}\nnonsense\n{"do":"status"}\n')
+    assert [answer["ok"] for answer in answers] == [True, False, True]
+
+
+def test_a_huge_request_is_cut_off_and_others_are_served(run: Live) -> None:
+    with run.connect() as sock, contextlib.suppress(ConnectionError):
+        for _ in range(200):
+            sock.sendall(b"x" * 65_536)
+        while sock.recv(65_536):
+            pass
+    assert run.status()["stance"] == "GATE"
+
+
+def resident(run: Live) -> int:
+    assert run.process is not None
+    with open(f"/proc/{run.process.pid}/statm") as file:
+        return int(file.read().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+
+
+def test_a_reader_that_does_not_read_is_cut_off(run: Live) -> None:
+    before = resident(run)
+    with run.connect() as sock:
+        sock.settimeout(5)
+        with contextlib.suppress(OSError):
+            for _ in range(40):
+                sock.sendall(b'{"do":"watch","name":"lin"}\n' * 200)
+        assert run.status()["stance"] == "GATE"
+        # What had been queued may still be read, and then comes the end.
+        with contextlib.suppress(ConnectionError):
+            while sock.recv(1 << 20):
+                pass
+    assert resident(run) - before < 100 << 20
+
+
+@pytest.mark.parametrize("kind", [b"\n", b'{"do":"status"}\n'], ids=["nonsense", "questions"])
+def test_a_chatterbox_does_not_hold_up_the_cord(run: Live, kind: bytes) -> None:
+    with contextlib.ExitStack() as stack:
+        socks = [stack.enter_context(run.connect()) for _ in range(5)]
+        for sock in socks:
+            sock.setblocking(False)
+            with contextlib.suppress(BlockingIOError):
+                while True:
+                    sock.send(kind * 2000)
+        began = time.monotonic()
+        run.pull()
+        assert time.monotonic() - began < 5
+
+
+def test_the_cord_is_reached_past_hundreds_of_connections(run: Live) -> None:
+    with contextlib.ExitStack() as stack:
+        for _ in range(300):
+            stack.enter_context(run.connect())
+        began = time.monotonic()
+        run.pull()
+        assert time.monotonic() - began < 2
+    assert run.status()["stance"] == "HALTED"
+
+
+def test_a_watcher_sees_what_happens(live: Callable[..., Live]) -> None:
+    run = live(env={"STEPS": 50, "PAUSE": 0.01}).start()
+    run.until("GATE", gate=0)
+    with run.connect() as sock, sock.makefile("rb") as lines:
+        sock.sendall(b'{"do":"watch","name":"lin"}\n')
+        first = json.loads(lines.readline())
+        assert first["ok"]
+        run.run_to("GATE", gate=1)
+        seen: dict[str, list[Any]] = {}
+        while not any(entry["entry"]["event"] == "reached" for entry in seen.get("entry", [])):
+            message = json.loads(lines.readline())
+            seen.setdefault(message["on"], []).append(message)
+    assert set(seen) == {"entry", "status", "progress", "sample"}
+    events = [message["entry"]["event"] for message in seen["entry"]]
+    assert events[:4] == ["consented", "consented", "leased", "metered"]
+    assert "\x1b" in seen["sample"][0]["sample"]["text"], "raw: whoever shows it must sanitise it"
+
+
+def test_the_socket_goes_with_the_supervisor_and_an_old_one_is_no_obstacle(run: Live) -> None:
+    run.stop()
+    assert not (run.path / "control.sock").exists()
+    run.start()
+    run.kill9()
+    assert (run.path / "control.sock").exists()
+    run.start()
+    assert run.status()["stance"] == "GATE"
+
+
+def test_a_deep_path_is_no_obstacle(live: Callable[..., Live]) -> None:
+    run = live()
+    run.folder /= "x" * 100
+    run.start()
+    wait_for(lambda: run.status()["stance"] == "GATE", "the gate")
