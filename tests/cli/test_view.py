@@ -23,10 +23,10 @@ from tenth.cli.watching import KEYS
 SIZES = [(40, 10), (60, 16), (80, 24), (100, 30), (120, 40), (160, 50), (200, 60), (80, 5)]
 STATUS: dict[str, Any] = {
     "run": "poet-7f3a9c21", "path": "/r", "stance": "RUNNING", "anchor": "a", "gate": 3, "gates": 10,
-    "phase": "pretrain", "epoch": 1, "dossier": None, "signatories": ["ada", "bob"], "consents": [], "objections": [], "waiting_for": [],
-    "spent": {"device_seconds": 40.0, "flop": 1e12}, "ceiling": {"device_seconds": 100.0, "flop": 5e12}, "limit": None,
-    "claims": {}, "halts": [], "frozen": False, "unwatched": False, "entries": 9, "root": "00" * 32, "supervisor": 1,
-    "trainer": 2,
+    "phase": "pretrain", "epoch": 1, "dossier": None, "signatories": ["ada", "bob"], "consents": [], "objections": [],
+    "waiting_for": [], "spent": {"device_seconds": 40.0, "flop": 1e12},
+    "ceiling": {"device_seconds": 100.0, "flop": 5e12}, "limit": None, "claims": {}, "halts": [], "frozen": False,
+    "unwatched": False, "entries": 9, "root": "00" * 32, "supervisor": 1, "trainer": 2,
 }  # fmt: skip
 EVIL = "\x1b]0;title\x07[red]markup[/red] \u202eesrever\u200b e" + "\u0301" * 30 + "\n\tdef f():\n中文" + "\x9b31m" * 3
 
@@ -156,7 +156,7 @@ def test_a_picture_is_an_svg_that_calls_nowhere() -> None:
     assert "@font-face" not in picture
 
 
-# --- in a terminal -----------------------------------------------------------------------------------------------------
+# --- in a terminal ----------------------------------------------------------------------------------------------------
 
 
 @pytest.fixture

@@ -6,6 +6,7 @@ import json
 import re
 import sys
 from collections.abc import Sequence
+from importlib import resources
 from pathlib import Path
 
 import click
@@ -139,10 +140,8 @@ def charter_text(name: str, purpose: str, data: Sequence[str], people: Sequence[
 
 
 def recipe_text() -> str:
-    """The trainer's own default recipe."""
-    from tenth.trainer.recipe import default_recipe
-
-    return default_recipe()
+    """The trainer's own default recipe, read without torch, which a reviewer does not have."""
+    return (resources.files("tenth.trainer") / "recipes" / "default.toml").read_text("utf-8")
 
 
 def charter_name(one: KeyFile) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -113,8 +114,10 @@ def _metrics(metrics: object, before: Mapping[str, Any]) -> Iterator[Text]:
 
 def _figure(value: object) -> str:
     if isinstance(value, bool) or not isinstance(value, int | float):
-        return plain(value, limit=80)
-    return f"{value:,}" if isinstance(value, int) else f"{value:,.4f}" if abs(value) < 1e4 else words.amount(value)
+        return plain("–" if value is None else value, limit=80)
+    if math.isfinite(value) and value == int(value) and abs(value) < 1e15:
+        return f"{int(value):,}"
+    return f"{value:,.4f}" if abs(value) < 1e4 else words.amount(value)
 
 
 def _tables(tables: object, width: int) -> Iterator[Text]:
@@ -127,13 +130,24 @@ def _tables(tables: object, width: int) -> Iterator[Text]:
         rows = table.get("rows")
         rows = rows if isinstance(rows, list) else []
         yield Text(f"  {plain(table.get('title', table.get('name', 'table')), limit=100)}", "bold")
-        if isinstance(columns := table.get("columns"), list):
-            yield Text("    " + plain("  ".join(map(str, columns)), limit=width), "dim")
-        for row in rows[:ROWS]:
-            values = list(row.values()) if isinstance(row, dict) else row if isinstance(row, list) else [row]
-            yield Text("    " + plain("  ".join(_figure(value) for value in values), limit=width))
+        columns = table.get("columns")
+        cells = [[_figure(value) for value in _values(row)] for row in rows[:ROWS]]
+        lines = _aligned([[plain(name, limit=40) for name in columns], *cells] if isinstance(columns, list) else cells)
+        for number, line in enumerate(lines):
+            yield Text("    ").append(line[:width], "dim" if number == 0 and isinstance(columns, list) else "default")
         if len(rows) > ROWS:
             yield Text(f"    and {len(rows) - ROWS} more rows", "dim")
+
+
+def _values(row: object) -> list[object]:
+    return list(row.values()) if isinstance(row, dict) else row if isinstance(row, list) else [row]
+
+
+def _aligned(rows: list[list[str]]) -> list[str]:
+    """Columns as wide as their widest cell, but at most 44."""
+    wide = max(map(len, rows), default=0)
+    widths = [min(44, max((len(row[place]) for row in rows if place < len(row)), default=0)) for place in range(wide)]
+    return ["  ".join(f"{cell[:44]:<{widths[place]}}" for place, cell in enumerate(row)).rstrip() for row in rows]
 
 
 def samples_of(run: Path, dossier: Mapping[str, Any]) -> list[dict[str, Any]]:
@@ -179,20 +193,22 @@ def _protections(dossier: Mapping[str, Any]) -> Iterator[Text]:
 
 
 def _people(found: Replay) -> Iterator[Text]:
-    state = found.history.state
-    for name in sorted(state.signatories):
-        if name in state.objections:
-            yield Text(f"{name} objects", ALARM)
-        elif name in state.consents:
-            yield Text(f"✓ {name} consents")
-        else:
-            yield Text(f"· {name} has not said anything", "dim")
-    for entry in found.log.entries[::-1]:
-        if entry.event == "sealed":
-            break
-        if note := words.signed(entry.body.get("envelope")).get("note"):
-            who = words.signed(entry.body["envelope"]).get("signatory")
-            yield Text(f"{plain(who)}: “{plain(note, limit=2_000)}”")
+    """From what was signed since the last seal, so that it can also be read after the run has gone on."""
+    last = max(entry.index for entry in found.log.entries if entry.event == "sealed")
+    since = [entry for entry in found.log.entries[last + 1 :] if entry.event in ("consented", "objected")]
+    said = {words.signed(entry.body["envelope"])["signatory"]: entry.event for entry in since}
+    for name in sorted(found.history.state.signatories):
+        match said.get(name):
+            case "objected":
+                yield Text(f"{name} objects", ALARM)
+            case "consented":
+                yield Text(f"✓ {name} consents")
+            case _:
+                yield Text(f"· {name} has not said anything", "dim")
+    for entry in since:
+        predicate = words.signed(entry.body["envelope"])
+        if predicate["note"]:
+            yield Text(f"{plain(predicate['signatory'])}: “{plain(predicate['note'], limit=2_000)}”")
 
 
 def _digests(found: Replay, dossier: Mapping[str, Any]) -> Iterator[Text]:

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import click
 from rich.console import Console
+from rich.padding import Padding
 
 from tenth.cli import packs
 from tenth.cli.dossier import pages, samples_of, summary
@@ -89,7 +90,8 @@ def show(found: Replay, checked: str) -> None:
     console.print(f"checked: {checked}", style="dim", markup=False)
     console.print()
     for line in pages(found, width=min(console.width, 120)):
-        console.print(line)
+        indent = len(line.plain) - len(line.plain.lstrip(" "))
+        console.print(Padding(line[indent:], (0, 0, 0, indent), expand=False) if line else "")
     if found.history.state.stance.value == "GATE":
         console.print("\nNext: tenth consent, tenth object, or tenth adjust", markup=False)
 

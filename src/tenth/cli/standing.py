@@ -67,8 +67,10 @@ def status_of(path: str) -> dict[str, Any]:
 def status_lines(status: dict[str, Any]) -> list[str]:
     stance = status["stance"]
     held = (
-        f"process {status['supervisor']}" if status["supervisor"] else "nobody: go on with  tenth run " + status["path"]
+        f"process {status['supervisor']}" if status["supervisor"] else f"none: go on with  tenth run {status['path']}"
     )
+    if stance == "CLOSED":
+        held = "none, and none is needed"
     rows = [
         ("run", status["run"]),
         ("state", f"{stance}, {_where(status)}"),

@@ -245,5 +245,6 @@ def sample_lines(sample: Mapping[str, Any], width: int, height: int) -> list[Tex
     for line in written.split("\n", allow_blank=True):
         if len(lines) == height:
             break
-        lines.append(Text("▏", ACCENT).append_text(fit(line, width - 1)))
+        line.truncate(width - 1, overflow="ellipsis")
+        lines.append(Text("▏", ACCENT).append_text(line))
     return lines

@@ -66,7 +66,7 @@ def watch_command(run: str | None, name: str | None, as_json: bool) -> int:
     charter's name for you with --name.
     """
     path = find_run(run, quiet=as_json)
-    watch = Watch(path, name or pull.user_name(), as_json=as_json)
+    watch = Watch(path, name or pull.user_name(), as_json=as_json, interrupted=lambda: watch.leave())
     watch.follow()
     return ended(watch, as_json=as_json)
 

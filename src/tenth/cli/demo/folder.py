@@ -9,6 +9,7 @@ import sys
 import sysconfig
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from importlib import resources
 from pathlib import Path
 
 from tenth.errors import WrongInput
@@ -187,9 +188,7 @@ def _charter(plan: Plan, keys: Mapping[str, SigningKey]) -> str:
 
 def _recipe() -> str:
     """The trainer's own recipe for the demo; with no more threads than the ceiling was reckoned for."""
-    from importlib.resources import files
-
-    text = (files("tenth.trainer") / "recipes" / "demo.toml").read_text("utf-8")
+    text = (resources.files("tenth.trainer") / "recipes" / "demo.toml").read_text("utf-8")
     many = len(os.sched_getaffinity(0)) > 8
     return text.replace("[train]\n", "[train]\nthreads = 8\n") if many else text
 
