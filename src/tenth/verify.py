@@ -67,8 +67,8 @@ class _Audit:
         self.tree = Tree()
         self.at = 0
         """The entry that is looked at."""
-        self.said: set[bytes] = set()
-        """The envelopes in the log, of which gates/*/consents holds copies."""
+        self.said: set[tuple[str, bytes]] = set()
+        """The envelopes in the log, and where copies of them may lie."""
         self.accounted: dict[str, set[str]] = {name: set() for name in ("gates", "checkpoints", "samples")}
         """Names in these folders that the log speaks of."""
 
@@ -82,10 +82,9 @@ class _Audit:
             self.tree.append(entry.leaf)
             if progress and entry.index % 5000 == 0:
                 progress(entry.index, len(entries))
-        for copy in self.run.glob("gates/*/consents/*.json"):
-            self._hold(
-                read_plain(copy) in self.said, 9, f"{copy.relative_to(self.run)} is no copy of a logged statement"
-            )
+        for copy in self.run.glob("gates/*/consents/[!.]*"):
+            name = str(copy.relative_to(self.run))
+            self._hold((name, read_plain(copy)) in self.said, 9, f"{name} is no copy of a logged statement")
         history, notes = self.history, self.log.notes + self._strangers()
         state, root = history.state, heads[-1].root.hex()
         size = (len(entries), len(heads))
@@ -111,7 +110,7 @@ class _Audit:
     def _follow(self, entry: Entry) -> None:
         body = entry.body
         try:
-            self.history.follow(entry, self._sealed(entry) if entry.event == "sealed" else None)
+            event = self.history.follow(entry, self._sealed(entry) if entry.event == "sealed" else None)
         except BrokenPromise:
             raise
         except TenthError as error:
@@ -127,7 +126,8 @@ class _Audit:
         if entry.event == "sampled":
             self._shard(body)
         if "envelope" in body:
-            self.said.add(canonical(body["envelope"]))
+            name = f"{self.history.sealed_path}/consents/{event.by}.json"
+            self.said.add((name, canonical(body["envelope"])))
 
     # --- what the entries point at -----------------------------------------------------------------------------------
 
