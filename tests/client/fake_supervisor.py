@@ -57,6 +57,7 @@ class FakeSupervisor:
     samples_per_minute: float = 0
     prompts: tuple[str, ...] = ()
     seed: int = 1234
+    epochs: int = 1
     environment: Mapping[str, str] = field(default_factory=dict)
     gate: int = 0
     epoch: int = 1
@@ -71,7 +72,7 @@ class FakeSupervisor:
     def lease(self) -> dict[str, Any]:
         return {
             "frame": "lease", "run": "fake-1", "gate": self.gate + 1, "phase": "pretrain", "epoch": self.epoch,
-            "tenth": self.tenth, "of": self.of, "resume": None if self.resume is None else str(self.resume),
+            "epochs": self.epochs, "tenth": self.tenth, "of": self.of, "resume": None if self.resume is None else str(self.resume),
             "position": self.position, "work": str(self.work), "recipe": str(self.recipe), "data": str(self.data),
             "root": str(self.root), "samples_per_minute": self.samples_per_minute, "prompts": list(self.prompts),
             "device_seconds": 600.0, "flop": 1e18, "seed": self.seed,

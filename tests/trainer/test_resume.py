@@ -76,7 +76,7 @@ def test_the_frames_of_a_tenth_tell_what_was_done(supervise: Supervise) -> None:
 
 
 def test_two_epochs_read_two_orders_and_go_on(supervise: Supervise) -> None:
-    supervisor = supervise("run", TINY + "[schedule]\nepochs = 2\n", of=1)
+    supervisor = supervise("run", of=1, epochs=2)
     first, second = supervisor.in_this_process(here), supervisor.in_this_process(here)
     assert second.of("progress")[0]["loss"] < first.of("progress")[0]["loss"]
 

@@ -18,6 +18,7 @@ class Lease:
     gate: int
     phase: str
     epoch: int  # from 1
+    epochs: int  # of the phase
     tenth: int  # from 1
     of: int
     resume: Path | None  # folder of the checkpoint to go on from
@@ -43,7 +44,8 @@ def from_frame(frame: Frame) -> Lease:
         raise _refused(f"a frame {frame.get('frame')!r} where the lease should be")
     lease = Lease(
         run=_text(frame, "run"), gate=_count(frame, "gate"), phase=_text(frame, "phase"),
-        epoch=_count(frame, "epoch", 1), tenth=_count(frame, "tenth", 1), of=_count(frame, "of", 1),
+        epoch=_count(frame, "epoch", 1), epochs=_count({"epochs": 1, **frame}, "epochs", 1),
+        tenth=_count(frame, "tenth", 1), of=_count(frame, "of", 1),
         resume=None if frame.get("resume") is None else _path(frame, "resume"),
         position=_position(frame), work=_path(frame, "work"), recipe=_path(frame, "recipe"),
         data=_path(frame, "data"), root=_path(frame, "root"),

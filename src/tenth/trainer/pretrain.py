@@ -39,6 +39,7 @@ class Training:
     master: Transformer
     model: Transformer
     optimizer: Optimizer
+    steps: int  # of the whole phase
     seed: int
     precision: str
     device: torch.device
@@ -78,7 +79,7 @@ def train_step(training: Training, inputs: Tensor, targets: Tensor, step: int) -
     A step whose loss or gradient is not finite changes nothing; too many in a row raise DivergenceError.
     """
     s = training.recipe.schedule
-    lr = schedule.scale(step, training.epoch.steps * s.epochs, s.warmup, s.decay, s.floor)
+    lr = schedule.scale(step, training.steps, s.warmup, s.decay, s.floor)
     if not bool((targets != IGNORED).any()):  # every document of this batch was excluded
         return math.nan, 0.0, lr
     hidden = training.model(inputs.to(training.device))
@@ -130,7 +131,7 @@ def restore(run: Run) -> Training:
     if recipe.train.compile:
         model.compile()
     return Training(
-        recipe, corpus, epoch, master, model, optimizer, seed, precision, device,
+        recipe, corpus, epoch, master, model, optimizer, epoch.steps * run.lease.epochs, seed, precision, device,
         int(state.get("nonfinite", 0)), int(state.get("skipped", 0)),
     )  # fmt: skip
 

@@ -57,7 +57,6 @@ class OptimRecipe:
 
 @dataclass(frozen=True)
 class ScheduleRecipe:
-    epochs: int = 1  # of the phase: the same number as in the charter
     warmup: float = 0.02  # share of the phase's steps
     decay: float = 0.6  # share of the phase's steps
     floor: float = 0.0  # last learning rate as a share of the plateau's
@@ -186,7 +185,7 @@ def _check_ranges(recipe: Recipe) -> None:
     m, d, o, s, t = recipe.model, recipe.data, recipe.optim, recipe.schedule, recipe.train
     positive = {
         "model.width": m.width, "model.heads": m.heads, "model.kv_heads": m.kv_heads, "model.mlp_width": m.mlp_width,
-        "model.context": m.context, "model.rope_base": m.rope_base, "schedule.epochs": s.epochs, "train.batch": t.batch,
+        "model.context": m.context, "model.rope_base": m.rope_base, "train.batch": t.batch,
         "train.skip_nonfinite": t.skip_nonfinite, "sample.tokens": recipe.sample.tokens, "optim.matrix_lr": o.matrix_lr,
         "optim.embedding_lr": o.embedding_lr, "optim.head_lr": o.head_lr, "optim.vector_lr": o.vector_lr,
         "optim.epsilon": o.epsilon,
