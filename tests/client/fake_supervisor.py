@@ -72,7 +72,8 @@ class FakeSupervisor:
     def lease(self) -> dict[str, Any]:
         return {
             "frame": "lease", "run": "fake-1", "gate": self.gate + 1, "phase": "pretrain", "epoch": self.epoch,
-            "epochs": self.epochs, "tenth": self.tenth, "of": self.of, "resume": None if self.resume is None else str(self.resume),
+            "epochs": self.epochs, "tenth": self.tenth, "of": self.of,
+            "resume": None if self.resume is None else str(self.resume),
             "position": self.position, "work": str(self.work), "recipe": str(self.recipe), "data": str(self.data),
             "root": str(self.root), "samples_per_minute": self.samples_per_minute, "prompts": list(self.prompts),
             "device_seconds": 600.0, "flop": 1e18, "seed": self.seed,
