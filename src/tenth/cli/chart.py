@@ -15,6 +15,11 @@ _DOTS = ((0x01, 0x08), (0x02, 0x10), (0x04, 0x20), (0x40, 0x80))
 """Braille dots of one character, by row and column (Unicode block U+2800)."""
 
 
+def ink(text: str, style: str) -> Text:
+    """A beginning in ``style``: what is appended has its own, which ``Text(text, style)`` would not grant it."""
+    return Text().append(text, style)
+
+
 def curve(values: Sequence[float], width: int, height: int) -> list[str]:
     """``values`` as ``height`` lines of ``width`` braille characters, two by four dots each, joined up vertically."""
     across, down = 2 * width, 4 * height
@@ -65,7 +70,7 @@ def bar(share: float, width: int, style: str = ACCENT) -> Text:
     """A line filled up to ``share``, with half-character steps."""
     halves = round(max(0.0, min(1.0, share)) * width * 2)
     full, half = divmod(halves, 2)
-    text = Text("━" * full + ("╸" if half else ""), style)
+    text = ink("━" * full + ("╸" if half else ""), style)
     return text.append("─" * (width - full - half), "dim")
 
 
@@ -84,7 +89,7 @@ def segments(done: float, of: int, width: int, style: str = ACCENT) -> Text:
 
 def heading(title: str, width: int, note: str = "") -> Text:
     """A title, and a thin line to the edge."""
-    text = Text(f"{title} ", "bold")
+    text = ink(f"{title} ", "bold")
     text.append("─" * max(0, width - cell_len(title) - 1 - (cell_len(note) + 1 if note else 0)), "dim")
     return text.append(f" {note}", "dim") if note else text
 
@@ -105,5 +110,5 @@ def side_by_side(
     for row in range(max(len(left), len(right))):
         one = fit(left[row] if row < len(left) else Text(), left_width)
         two = fit(right[row] if row < len(right) else Text(), right_width)
-        lines.append(one.append(" " * gap).append_text(two))
+        lines.append(Text().append_text(one).append(" " * gap).append_text(two))
     return lines

@@ -11,7 +11,7 @@ from typing import Any
 from rich.text import Text
 
 from tenth.cli import words
-from tenth.cli.chart import ACCENT, ALARM
+from tenth.cli.chart import ACCENT, ALARM, ink
 from tenth.cli.replay import Replay
 from tenth.cli.view import sample_lines
 from tenth.encoding import decode
@@ -96,7 +96,7 @@ def _evidence(found: Replay, dossier: Mapping[str, Any], width: int) -> Iterator
     for panel in dossier["evidence"]:
         said = summary(found.path / panel["path"])
         headline = plain(said.get("headline", "it wrote no summary"), limit=300)
-        yield Text(panel["name"], ACCENT).append(f"  {headline}", "default")
+        yield ink(panel["name"], ACCENT).append(f"  {headline}")
         before = summary(found.path / f"gates/{dossier['gate'] - 1:02d}/evidence/{panel['name']}").get("metrics")
         yield from _metrics(said.get("metrics"), before if isinstance(before, dict) else {})
         yield from _tables(said.get("tables"), width - 6)
@@ -174,7 +174,7 @@ def _samples(run: Path, dossier: Mapping[str, Any], width: int) -> Iterator[Text
 def _halts(found: Replay, dossier: Mapping[str, Any]) -> Iterator[Text]:
     for halt in dossier["halts"]:
         entry = found.log.entries[halt["index"]]
-        yield Text(f"{words.clock(entry.time)}  ", "dim").append(
+        yield ink(f"{words.clock(entry.time)}  ", "dim").append(
             words.entry_words({"event": entry.event, "body": entry.body}), ALARM
         )
 
@@ -189,7 +189,7 @@ def _compute(dossier: Mapping[str, Any]) -> Iterator[Text]:
 def _protections(dossier: Mapping[str, Any]) -> Iterator[Text]:
     for one in sorted(dossier["protections"], key=lambda row: not row["holds"]):
         mark, style = ("✓", "") if one["holds"] else ("✗", "yellow")
-        yield Text(f"{mark} {plain(one['name'])}", style).append(f"  {plain(one['how'])}", "dim")
+        yield ink(f"{mark} {plain(one['name'])}", style).append(f"  {plain(one['how'])}", "dim")
 
 
 def _people(found: Replay) -> Iterator[Text]:
@@ -216,4 +216,4 @@ def _digests(found: Replay, dossier: Mapping[str, Any]) -> Iterator[Text]:
 
     sealed = next(entry for entry in found.log.entries[::-1] if entry.event == "sealed")
     for name, digest in subjects_of(sealed.body["dossier"], dossier):
-        yield Text(f"{name:<11} ", "dim").append(digest)
+        yield ink(f"{name:<11} ", "dim").append(digest)

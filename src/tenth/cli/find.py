@@ -26,7 +26,11 @@ def runs_under(folder: str = RUNS) -> list[str]:
 
 
 def _freshness(path: str) -> tuple[bool, int]:
-    return is_live(path), os.stat(os.path.join(path, "log", "heads")).st_mtime_ns
+    try:
+        written = os.stat(os.path.join(path, "log", "heads")).st_mtime_ns
+    except OSError:  # a damaged run: last, but named if it is asked for
+        written = 0
+    return is_live(path), written
 
 
 def is_live(path: str) -> bool:

@@ -98,7 +98,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("recording", type=Path)
     parser.add_argument("out", type=Path)
-    parser.add_argument("--gate", type=int, default=6)
+    parser.add_argument("--gate", type=int, default=4)
     parser.add_argument("--fraction", type=float, default=0.6)
     options = parser.parse_args()
     following = at_moment(recorded(options.recording), moment(options.gate, options.fraction))

@@ -9,7 +9,7 @@ from rich.console import Console, ConsoleOptions, RenderResult
 from rich.text import Text
 
 from tenth.cli import words
-from tenth.cli.chart import ACCENT, ALARM, bar, curve, fit, heading, segments, side_by_side, smoothed, spread
+from tenth.cli.chart import ACCENT, ALARM, bar, curve, fit, heading, ink, segments, side_by_side, smoothed, spread
 from tenth.cli.following import Following
 from tenth.sanitise import plain
 
@@ -53,11 +53,11 @@ class View:
         if not status:
             return [Text("waiting for the supervisor", "dim")]
         halted = status["stance"] == "HALTED"
-        name = Text("tenth ", "dim").append(plain(status["run"], limit=60), "bold")
+        name = ink("tenth ", "dim").append(plain(status["run"], limit=60), "bold")
         gate = f"gate {status['gate']} of {status['gates']}"
         if status["gates"] > self.run.gates_per_epoch:
             gate = f"{plain(status['phase'], limit=32)}, epoch {status['epoch']}, " + gate
-        badge = Text(gate + "  ", "dim").append(
+        badge = ink(gate + "  ", "dim").append(
             f" {status['stance']} ", "bold white on #c62a2f" if halted else f"reverse {ACCENT}"
         )
         if name.cell_len + badge.cell_len + 1 > width:
@@ -131,7 +131,7 @@ class View:
         lines = [title]
         for row, dots in enumerate(drawn):
             label = labels[0] if row == 0 else labels[1] if row == len(drawn) - 1 else ""
-            lines.append(Text(f"{label:>{margin - 1}} ", "dim").append(dots, ACCENT))
+            lines.append(ink(f"{label:>{margin - 1}} ", "dim").append(dots, ACCENT))
         return lines
 
     def _figures(self, width: int) -> list[Text]:
@@ -162,17 +162,17 @@ class View:
             figures = f" {share:>4.0%}  {show(spent)} of {show(most)}"
             long = max(8, width - 16 - max(24, len(figures)))
             style = ALARM if share >= 0.95 else ACCENT
-            lines.append(Text(f"{label:<15} ", "dim").append_text(bar(share, long, style)).append(figures))
+            lines.append(ink(f"{label:<15} ", "dim").append_text(bar(share, long, style)).append(figures))
         return lines
 
     def _people(self) -> Text:
         """Who has consented to what is on the table."""
         status = self.run.status
-        text = Text("consent         ", "dim")
+        text = ink("consent         ", "dim")
         for name in status["signatories"]:
             if name in status["objections"]:
                 text.append(f"{name} objects", ALARM)
-            elif name in status["consents"]:
+            elif name in status["consents"] or status["stance"] == "RUNNING":  # a lease is out: everyone consented
                 text.append(f"✓ {name}", ACCENT)
             else:
                 text.append(f"· {name}", "" if status["stance"] == "GATE" else "dim")
@@ -219,7 +219,7 @@ def log_lines(entries: Iterable[words.Entry]) -> list[Text]:
     lines: list[Text] = []
     together: list[str] = []
     for entry in entries:
-        start = Text(f"{words.clock(entry['time'])} {entry['index']:>5}  ", "dim")
+        start = ink(f"{words.clock(entry['time'])} {entry['index']:>5}  ", "dim")
         if entry["event"] == "consented":
             together.append(plain(words.signed(entry["body"].get("envelope")).get("signatory", "someone"), limit=40))
             if len(together) > 1:
@@ -246,5 +246,5 @@ def sample_lines(sample: Mapping[str, Any], width: int, height: int) -> list[Tex
         if len(lines) == height:
             break
         line.truncate(width - 1, overflow="ellipsis")
-        lines.append(Text("▏", ACCENT).append_text(line))
+        lines.append(ink("▏", ACCENT).append_text(line))
     return lines

@@ -114,7 +114,9 @@ class Cast:
             self._trips += 1
             if self._trips > MOST_TRIPS:
                 detail = str(halt["body"].get("detail", ""))
-                raise TenthError("the demo ends here", f"the run tripped again and again: {detail}", "see trainer.log")
+                raise TenthError(
+                    "the demo ends here", f"the run tripped again and again: {detail}", f"see {self._run}/trainer.log"
+                )
         name = next(iter(self._keys))
         self._say(f"{name} (automatic) reopens the run; everyone is asked again")
         speak(self._run, "reopened", name, self._keys[name], "automatic: part of the demo")
