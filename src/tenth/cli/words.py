@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import base64
 import json
+import re
+import textwrap
 from collections.abc import Iterable, Mapping
 from typing import Any
 
@@ -153,6 +155,12 @@ def size(value: float) -> str:
             return f"{value:,.0f} {unit}" if unit == "bytes" else f"{value:,.1f} {unit}"
         value /= 1000
     return ""
+
+
+def hanging(line: str, width: int) -> str:
+    """``line`` broken at ``width``, what follows below the second column (after two blanks or more)."""
+    label = re.match(r"\s*\S+( \S+)*\s{2,}|\s*", line)
+    return "\n".join(textwrap.wrap(line, max(40, width), subsequent_indent=" " * (label.end() if label else 0))) or line
 
 
 def names(people: Iterable[str]) -> str:

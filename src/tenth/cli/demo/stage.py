@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import time
 from pathlib import Path
 from typing import Any
@@ -157,7 +158,8 @@ class Stage:
         pulls = words.count(kinds.count("pulled"), "pull")
         self._echo(f"{words.count(report.gate, 'tenth')}, {consents}, {pulls} of the cord.")
         self._echo("\ntenth verify", bold=True)
-        self._echo("\n".join(f"  {line}" for line in auditing.lines(report)))
+        for line in auditing.lines(report):
+            self._echo(words.hanging(f"  {line}", _columns()))
         if self.plan.completions:
             self._echo("\nThree completions, by the last checkpoint, written in the sandbox", bold=True)
             self._completions()
@@ -174,7 +176,7 @@ class Stage:
             for prompt in self.plan.completions:
                 text = written(self.run, checkpoint, prompt, ["--tokens", "48", "--temperature", "0.5"])
                 for line in plain(text, lines=True, limit=1_200).expandtabs(4).splitlines()[:8]:
-                    self._echo(f"  │ {line[:116]}")
+                    self._echo(f"  │ {line[: _columns() - 5]}")
                 self._echo()
         except WrongInput as error:
             self._echo(f"  none: {error}")
@@ -186,13 +188,17 @@ class Stage:
 
 
 NEXT = """\
-  {cd:<39}  everything is in here; delete it when you like
-  tenth verify                             replay log, law and signatures again
-  tenth review                             the last dossier, as a signatory reads it
-  tenth generate --prompt 'def main('      write code with the last checkpoint
-  tenth export -o pack.zip                 what an auditor gets
-  tenth demo --folder . --tamper           forge the record, and see it caught
-  tenth demo --folder . --interactive      be one of the signatories"""
+  {cd:<37} everything is in here
+  tenth verify                          replay log, law and signatures again
+  tenth review                          the last dossier, in plain words
+  tenth generate --prompt 'def main('   write code with the last checkpoint
+  tenth export -o pack.zip              what an auditor gets
+  tenth demo --folder . --tamper        forge the record, and see it caught
+  tenth demo --folder . --interactive   be one of the signatories"""
+
+
+def _columns() -> int:
+    return shutil.get_terminal_size((120, 24)).columns
 
 
 def _shown(folder: Path) -> str:

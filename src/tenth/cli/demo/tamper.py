@@ -11,6 +11,7 @@ from pathlib import Path
 
 import click
 
+from tenth.cli import words
 from tenth.cli.replay import audit, replay
 from tenth.errors import BrokenPromise
 from tenth.keys import SigningKey
@@ -105,16 +106,20 @@ def _one(run: Path, forgery: Forgery) -> bool:
             run, copy, ignore=shutil.ignore_patterns("work", "*.sock", "*.lock"), copy_function=_link_or_copy
         )
         click.secho(f"\n  {forgery.name}", bold=True)
-        click.echo(f"    done     {forgery.story}")
+        _say(f"    done     {forgery.story}")
         forgery.do(copy)
         found = _broken(copy)
     if found is None:
         click.secho("    verify   did not notice: this is a fault of tenth", fg="red")
         return False
     where = f" (entry {found.entry})" if found.entry is not None else ""
-    click.echo(f"    verify   promise {found.promise} is broken{where}: {plain(found.refused, limit=300)}")
-    click.echo(f"             {plain(found.found, limit=300)}")
+    _say(f"    verify   promise {found.promise} is broken{where}: {plain(found.refused, limit=300)}")
+    _say(f"    found    {plain(found.found, limit=300)}")
     return found.promise == forgery.promise
+
+
+def _say(line: str) -> None:
+    click.echo(words.hanging(line, shutil.get_terminal_size((120, 24)).columns))
 
 
 def _broken(run: Path) -> BrokenPromise | None:
