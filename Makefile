@@ -41,8 +41,8 @@ promises: $(DEV)  ## only the tests that hold docs/promises.md to its word
 docs: $(DEV)  ## do the documents hold together: links, promises and their twins, charter reference, commands
 	@$(BIN)/python -m pytest -q tests/house/test_docs.py tests/house/test_promises_and_twins.py $(ARGS)
 
-bench: $(TRAINER)  ## measure, and write docs/benchmarks.md
-	@for script in benchmarks/*.py; do echo "$$script"; $(BIN)/python "$$script" || exit 1; done
+bench: $(TRAINER)  ## measure, and write docs/benchmarks.md (about ten minutes)
+	@$(BIN)/python benchmarks/run_all.py $(ARGS)
 
 size:  ## lines of the trusted core, against their limit
 	@$(PYTHON) tools/size.py

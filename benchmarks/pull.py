@@ -1,0 +1,62 @@
+"""How long after a pull is heard does the last process of the trainer stop?
+
+A trainer of five busy processes, four of them children and two of these daemonised, is pulled again and again under the
+real supervisor, in every back-end that the machine has. Measured twice: by the supervisor (``stopped_ms``: heard to
+stopped), and from outside, by the time that each process last wrote after the request was sent.
+"""
+
+from __future__ import annotations
+
+import json
+import random
+import time
+from typing import Any
+
+from live import BACK_ENDS, Live, back_ends
+from pulled import COMMAND, begin, go_on, pull
+from record import Record, options, quantile, spread, workplace
+
+MUST = {"p50": ("<=", 10.0), "p99": ("<=", 100.0)}
+
+
+def measure(back_end: str, times: int) -> dict[str, list[float]]:
+    """Columns of milliseconds, one number for each pull."""
+    found: dict[str, list[float]] = {"supervisor": [], "outside": [], "answered": [], "cycle": []}
+    with workplace() as folder, Live(folder, COMMAND, back_end=back_end) as run:
+        clock = begin(run)
+        for _ in range(times):
+            began = time.monotonic()
+            with run.connect() as sock, sock.makefile("rb") as lines:
+                time.sleep(random.uniform(0.01, 0.04))
+
+                def ask(sock: Any = sock, lines: Any = lines) -> Any:
+                    sent = time.monotonic_ns()
+                    sock.sendall(b'{"do":"pull","name":"lin"}\n')
+                    return sent, json.loads(lines.readline())
+
+                one = pull(clock, ask)
+            answer = one["answer"]
+            if not answer["ok"] or answer["processes"] < 5 or not answer["status"]["frozen"]:
+                raise SystemExit(f"the pull was not what it should be: {answer}")
+            go_on(run, clock, one["last"])
+            row = {"supervisor": answer["stopped_ms"], "outside": one["outside"], "answered": one["answered"]}
+            for name, value in {**row, "cycle": 1000 * (time.monotonic() - began)}.items():
+                found[name].append(round(value, 3))
+    return found
+
+
+def main() -> None:
+    chosen = options(__doc__, n=(200, "pulls in each back-end"))
+    record = Record("pull", (__doc__ or "").partition("\n")[0], chosen)
+    for name in back_ends():
+        columns = measure(name, chosen.n)
+        for place, words in (("supervisor", "by the supervisor's own clock"), ("outside", "seen from outside")):
+            record.figure(f"pull → every process stopped, {words} ({name})", "ms", spread(columns[place]), MUST)
+        record.detail(**{name: columns})
+        print(name, {key: (quantile(column, 0.5), max(column)) for key, column in columns.items()}, flush=True)
+    record.detail(missing=[name for name in BACK_ENDS if name not in back_ends()])
+    record.finish()
+
+
+if __name__ == "__main__":
+    main()

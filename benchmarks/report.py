@@ -1,0 +1,101 @@
+"""Write docs/benchmarks.md from the records in ``benchmarks/results``: no number in it is typed by hand."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from record import QUIET, RESULTS, ROOT, holds
+
+ORDER = ("pull", "pull_cli", "log_appends", "verify", "oversight_cost", "resume")
+"""Their place in the document."""
+SIGNS = {"<=": "≤", ">=": "≥"}
+NAMES = {"per_second": "mean", "ratio_of_medians": "ratio of medians", "pairs_p50": "median of the pairs"}
+NAMES |= {"pairs_min": "least", "pairs_max": "most", "min": "least", "max": "most"}
+
+HEAD = """\
+# Benchmarks
+
+Written by `benchmarks/report.py` from the records in `benchmarks/results`; `make bench` measures everything again, in
+about ten minutes, and each command measures one question. The records hold the single values, options and commit.
+
+A figure is marked **under load** when others used more than {quiet:.0%} of the processors just before or just after it
+was taken (`load` gives the load average before → after; part of the second is the benchmark's own). p50 is the median,
+p99 the nearest-rank 99th percentile, n the number of measurements.
+"""
+
+Json = Any
+
+
+def main() -> None:
+    records = [json.loads(path.read_text()) for name in ORDER if (path := RESULTS / f"{name}.json").exists()]
+    machines: list[Json] = []
+    for record in records:
+        if record["machine"] not in machines:
+            machines.append(record["machine"])
+    lines = [HEAD.format(quiet=QUIET), "## Figures", ""]
+    lines += ["| figure | must reach | measured | | machine, load | command |", "|---|---|---|---|---|---|"]
+    for record in records:
+        where = f"{letter(machines, record)}, {load(record)}"
+        for figure in record["figures"]:
+            cells = [figure["what"], must(figure), measured(figure), verdict(figure), where, f"`{record['command']}`"]
+            lines.append("| " + " | ".join(cells) + " |")
+    lines += ["", "## Machines", ""]
+    lines += [f"- {letters(number)}: {described(machine)}" for number, machine in enumerate(machines)]
+    lines += ["", "## Records", "", "| record | taken | commit | seconds | processor time stolen by the host |"]
+    lines += ["|---|---|---|---|---|"]
+    lines += ["| " + " | ".join(about(record)) + " |" for record in records]
+    (ROOT / "docs" / "benchmarks.md").write_text("\n".join(lines) + "\n")
+    print("docs/benchmarks.md is written")
+    for record in records:
+        for figure in record["figures"]:
+            if figure["reached"] is False:
+                print(f"missed: {figure['what']}: {measured(figure)}, must reach {must(figure)}")
+
+
+def must(figure: Json) -> str:
+    return ", ".join(
+        f"{NAMES.get(one['statistic'], one['statistic'])} {SIGNS[one['is']]} {one['bound']:g} {figure['unit']}".strip()
+        for one in figure["must"]
+    )
+
+
+def measured(figure: Json) -> str:
+    numbers = [f"{NAMES.get(name, name)} {value:g}" for name, value in figure["measured"].items() if name != "n"]
+    return f"{', '.join(numbers)} {figure['unit']}".strip() + f"; n {figure['measured']['n']}"
+
+
+def verdict(figure: Json) -> str:
+    if not figure["must"]:
+        return ""
+    missed = [one for one in figure["must"] if not holds(figure["measured"][one["statistic"]], one["is"], one["bound"])]
+    return "**missed**" if missed else "reached"
+
+
+def load(record: Json) -> str:
+    before, after = record["load"]["before"], record["load"]["after"]
+    words = f"load {before['load1']:g} → {after['load1']:g}"
+    return words if record["load"]["quiet"] else f"**under load**, {words}"
+
+
+def letters(number: int) -> str:
+    return chr(ord("A") + number)
+
+
+def letter(machines: list[Json], record: Json) -> str:
+    return letters(machines.index(record["machine"]))
+
+
+def described(machine: Json) -> str:
+    kind = "virtual" if machine["virtual"] else "real"
+    size = f"{machine['cores']} cores, {machine['memory_gib']} GiB, {kind}"
+    return f"{machine['processor']}, {size}, Linux {machine['kernel']}, {machine['disk']}, Python {machine['python']}"
+
+
+def about(record: Json) -> list[str]:
+    commit = f"{record['source']['commit']}{' and changes' if record['source']['changed'] else ''}"
+    return [record["name"], record["began"], commit, f"{record['seconds']:g}", f"{record['load']['stolen']:.1%}"]
+
+
+if __name__ == "__main__":
+    main()
