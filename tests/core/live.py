@@ -328,7 +328,7 @@ class Live:
                 self.act(status)
             except Gone:
                 return True
-            return status["stance"] == "CLOSED"
+            return bool(status["stance"] == "CLOSED")
 
         wait_for(over, "the run to close; supervisor: " + self.said()[-500:], 60)
         assert self.ended() == 0, self.said()

@@ -2,9 +2,9 @@
 
 ``python odd_supervisor.py '{"bwrap": false, "fault": {"at": 7, "how": "kill"}}' RUN_DIR [--exit-at-gate]``.
 
-A fault counts the calls by which the supervisor changes files of its run, and at number ``at``: ``kill`` ends the
-process before the call, ``torn`` after half of the bytes of a write, ``after`` after the call; ``full`` makes this write
-and every later one fail as on a full disk, half of the bytes written.
+A fault counts the calls by which the supervisor changes files of its run. At number ``at``, ``kill`` ends the
+process before the call, ``torn`` after half of the bytes of a write, ``after`` after the call; ``full`` makes this and
+every later write fail as on a full disk, half of the bytes written.
 """
 
 from __future__ import annotations
