@@ -6,7 +6,6 @@ are refused, so two readers can never see two things in one file.
 
 from __future__ import annotations
 
-import base64
 import binascii
 import errno
 import hashlib
@@ -48,6 +47,9 @@ def _integer(literal: str) -> int:
 
 def _double(literal: str) -> float:
     value = float(literal)
+    # Short decimals are spelled alike by Python and ECMAScript; exponents and ".0" are not.
+    if repr(value) == literal and "e" not in literal and not literal.endswith(".0"):
+        return value
     if rfc8785.dumps(value).decode() != literal:
         raise ValueError(f"number {literal[:40]} is not in canonical form")
     return value
@@ -136,13 +138,13 @@ def is_digest(text: Any) -> bool:
 
 
 def b64(data: bytes) -> str:
-    return base64.b64encode(data).decode()
+    return binascii.b2a_base64(data, newline=False).decode()
 
 
 def unb64(text: Any, what: str = "this") -> bytes:
     """Standard base64, padded, and spelled the one way that encoding it again gives back."""
     try:
-        data = base64.b64decode(text, validate=True)
+        data = binascii.a2b_base64(text, strict_mode=True)
     except (binascii.Error, TypeError, ValueError):
         raise BadEncoding(f"{what} is not base64", repr(text)[:80]) from None
     if b64(data) != text:

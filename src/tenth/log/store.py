@@ -45,7 +45,8 @@ def read(folder: Path, log_key: PublicKey | None = None) -> Log:
     ``log_key`` defaults to the one that entry 0 names, which the signatories accept with gate 0.
     """
     try:
-        entry_bytes, head_bytes = read_plain(folder / ENTRIES), read_plain(folder / HEADS)
+        head_bytes = read_plain(folder / HEADS)  # first: entries are written first
+        entry_bytes = read_plain(folder / ENTRIES)
     except OSError as error:
         raise BrokenPromise(7, "the log cannot be read", str(error)) from None
     heads, heads_kept = _heads(head_bytes)
