@@ -1,7 +1,7 @@
 """The real supervisor, turned by hand: a test decides what happens between two turns of its loop.
 
-``python by_hand.py RUN_DIR STORY`` runs one of the stories below in a process of its own (a supervisor adopts orphans,
-so it must not live in the test's), and prints what it came to as one JSON object.
+``python by_hand.py RUN_DIR STORY MACHINE`` tells one of the stories below in a process of its own (a supervisor adopts
+orphans, so it must not live in the test's), and prints what it came to as one JSON object.
 """
 
 from __future__ import annotations
@@ -11,11 +11,18 @@ import os
 import signal
 import socket
 import sys
+import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from odd_supervisor import make_odd
+
+from tenth.encoding import decode
+from tenth.gate import statement
+from tenth.keys import SigningKey
+from tenth.log.entry import timestamp
 from tenth.supervisor import people
 from tenth.supervisor.loop import Supervisor
 from tenth.supervisor.rundir import RunDir
@@ -28,7 +35,7 @@ class ByHand:
         self.path = path
         self.supervisor = Supervisor(RunDir.find(path))
         self.person = self.connect()
-        self.say(do="submit", envelope=json.loads((path.parent / "consent.json").read_text()))
+        self.sign("consented")
 
     def connect(self) -> socket.socket:
         sock = socket.socket(socket.AF_UNIX)
@@ -46,13 +53,29 @@ class ByHand:
     def say(self, **request: Any) -> None:
         self.person.sendall(json.dumps(request).encode() + b"\n")
 
-    def state(self) -> dict[str, Any]:
-        status = people.status(self.supervisor)
-        return {name: status[name] for name in ("stance", "gate", "frozen", "trainer")}
+    def sign(self, event: str) -> None:
+        """Sign and submit, as the one signatory."""
+        anchor = self.supervisor.history.state.anchor
+        facts: dict[str, Any] = {"run": self.path.name, "signatory": "ada", "anchor": anchor}
+        facts["time"] = timestamp(time.time())
+        if event == "consented":
+            path = [entry["body"]["path"] for entry in self.entries() if entry["event"] == "sealed"][-1]
+            dossier = decode((self.path / path / "dossier.json").read_bytes())
+            facts["subjects"] = statement.subjects_of(anchor, dossier)
+        key = SigningKey.load(self.path.parent / "ada")
+        self.say(do="submit", envelope=statement.sign(event, key=key, **facts))
 
-    def events(self) -> list[str]:
-        lines = (self.path / "log" / "entries.jsonl").read_bytes().splitlines()
-        return [json.loads(line)["event"] for line in lines]
+    def state(self) -> dict[str, Any]:
+        state, trainee = self.supervisor.history.state, self.supervisor.trainee
+        return {
+            "stance": state.stance.value,
+            "gate": state.gate,
+            "frozen": trainee is not None and trainee.frozen,
+            "claims": trainee.claims() if trainee else {},
+        }
+
+    def entries(self) -> list[dict[str, Any]]:
+        return [json.loads(line) for line in (self.path / "log" / "entries.jsonl").read_bytes().splitlines()]
 
     def trainer_leaves(self) -> None:
         """Wait, without a turn of the loop, until the trainer has ended by itself."""
@@ -61,13 +84,18 @@ class ByHand:
         wait_for_end(trainee.leash.pid)
 
 
+def state_of(pid: int) -> str:
+    """As proc(5) has it; empty when there is no such process."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
+    except OSError:
+        return ""
+
+
 def wait_for_end(pid: int) -> None:
     deadline = time.monotonic() + 10
     while time.monotonic() < deadline:
-        try:
-            if Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] == "Z":
-                return
-        except OSError:
+        if state_of(pid) in ("Z", ""):
             return
         time.sleep(0.005)
     raise AssertionError("the trainer does not leave")
@@ -87,6 +115,27 @@ def pulled_when_it_was_heard_to_be_done(hand: ByHand) -> None:
     hand.turn_until(lambda: trainee() and trainee().position is not None)  # type: ignore[union-attr]
     hand.trainer_leaves()
     hand.supervisor.pull("lin", 0, time.perf_counter())
+
+
+def pulled_between_two_ends(hand: ByHand) -> None:
+    """The trainer has ended, whoever holds it for the supervisor not yet; the pull comes in between."""
+    hand.turn_until(lambda: hand.state()["claims"])
+    trainee = hand.supervisor.trainee
+    assert trainee is not None
+    holder = trainee.leash.pid
+    os.kill(holder, signal.SIGSTOP)
+    deadline = time.monotonic() + 10
+    while [pid for pid in trainee.leash.processes() if state_of(pid) not in ("Z", "")]:
+        assert time.monotonic() < deadline
+        time.sleep(0.005)
+    threading.Timer(0.05, os.kill, (holder, signal.SIGCONT)).start()  # no process: it would be taken for an orphan
+    hand.say(do="pull", name="lin")
+    hand.turn_until(lambda: hand.state()["stance"] == "HALTED")
+    wait_for_end(holder)
+    hand.sign("reopened")
+    hand.turn_until(lambda: hand.state()["stance"] == "GATE")
+    hand.sign("consented")
+    hand.turn_until(lambda: hand.state()["gate"] == 1)
 
 
 def killed_while_unwatched(hand: ByHand) -> None:
@@ -112,22 +161,29 @@ def spun_while_unwatched(hand: ByHand) -> None:
     assert time.process_time() - before < 0.3, "the loop spins while the trainer is frozen"
 
 
-STORIES = {
+STORIES: dict[str, Callable[[ByHand], None]] = {
     one.__name__: one
-    for one in (pulled_as_it_left, pulled_when_it_was_heard_to_be_done, killed_while_unwatched, spun_while_unwatched)
+    for one in (
+        pulled_as_it_left,
+        pulled_when_it_was_heard_to_be_done,
+        pulled_between_two_ends,
+        killed_while_unwatched,
+        spun_while_unwatched,
+    )
 }
 
 
-def main(path: Path, story: str) -> None:
+def main(path: Path, story: str, oddity: str) -> None:
+    make_odd(json.loads(oddity))
     hand = ByHand(path)
     signal.alarm(30)
     try:
         STORIES[story](hand)
-        print(json.dumps({**hand.state(), "events": hand.events()}), flush=True)
+        print(json.dumps({**hand.state(), "events": [entry["event"] for entry in hand.entries()]}), flush=True)
     finally:
         signal.alarm(0)
         hand.supervisor.close()
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]), sys.argv[2])
+    main(Path(sys.argv[1]), sys.argv[2], sys.argv[3])

@@ -5,6 +5,7 @@ What it knows of processes it learns by itself, from a mark in their environment
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import shutil
@@ -219,6 +220,12 @@ class Live:
         """Process ids of the trainer's whole tree, found by its environment."""
         return _with_environment(f"MARK={self.mark}")
 
+    def kill_trainer(self) -> None:
+        """Kill -9 every process of it that is there now."""
+        for pid in self.marked():
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+
     def evidence_runs(self) -> list[int]:
         """Process ids of evidence commands of this run, found by their environment."""
         return _with_environment(f"TENTH_OUT={self.path}")
@@ -371,8 +378,7 @@ class Live:
         """End what was started."""
         if self.alive:
             self.stop()
-        for pid in self.marked():
-            os.kill(pid, signal.SIGKILL)
+        self.kill_trainer()
 
 
 def _connects(sock: socket.socket, address: str) -> bool:

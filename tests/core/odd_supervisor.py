@@ -66,12 +66,17 @@ class Fault:
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
 
-def main() -> int:
-    oddity = json.loads(sys.argv[1])
+def make_odd(oddity: dict[str, bool]) -> None:
+    """Let this machine look as if it had no cgroups, or no bubblewrap."""
     if not oddity.get("cgroup", True):
         leash.cgroup_parent = lambda: None  # type: ignore[assignment]
     if not oddity.get("bwrap", True):
         sandbox.bubblewrap = lambda: None  # type: ignore[assignment]
+
+
+def main() -> int:
+    oddity = json.loads(sys.argv[1])
+    make_odd(oddity)
     if "fault" in oddity:
         Fault(Path(sys.argv[2]), **oddity["fault"])
     return program.main(sys.argv[2:])

@@ -10,12 +10,13 @@ from typing import Any
 
 import pytest
 
-from core.live import PYTHON, TESTS, Live
+from core.live import MACHINES, PYTHON, TESTS, Live, machines
 
 
 def by_hand(run: Live, story: str) -> dict[str, Any]:
     """Let the story be told about a run that waits for its last consent."""
     command = [PYTHON, str(TESTS / "core" / "by_hand.py"), str(run.path), story]
+    command.append(json.dumps(MACHINES[run.machine] if run.machine else {}))
     said = subprocess.run(command, capture_output=True, text=True, timeout=60)
     assert said.returncode == 0, f"{said.stdout}{said.stderr}"
     return dict(json.loads(said.stdout))
@@ -26,9 +27,8 @@ def ready(live: Callable[..., Live]) -> Callable[..., Live]:
     def make(**options: Any) -> Live:
         run = live(signatories=("ada",), **options).start()
         run.until("GATE", gate=0)
-        envelope = run.sign("consented", "ada", run.status())
         run.stop()
-        (run.path.parent / "consent.json").write_text(json.dumps(envelope))
+        run.keys["ada"].save(run.path.parent / "ada")
         return run
 
     return make
@@ -41,6 +41,17 @@ def test_a_pull_in_the_moment_the_trainer_leaves_keeps_its_tenth(ready: Callable
     assert told["stance"] == "HALTED"
     assert told["events"][-1] == "pulled"
     assert run.last("pulled")["frozen"] is True, "what it had done is kept, like a frozen tree"
+
+
+@pytest.mark.parametrize("machine", machines())
+def test_a_pull_between_the_ends_of_trainer_and_launcher_keeps_its_tenth(
+    ready: Callable[..., Live], machine: str
+) -> None:
+    run = ready(env={"STEPS": 200, "PAUSE": 0.01}, machine=machine)
+    told = by_hand(run, "pulled_between_two_ends")
+    assert told["gate"] == 1
+    resumed = [entry["body"]["lease"]["resume"] for entry in run.entries() if entry["event"] == "leased"]
+    assert resumed == ["fresh", "thaw"], "it was not trained again"
 
 
 @pytest.mark.parametrize("story", ["killed_while_unwatched", "spun_while_unwatched"])

@@ -46,10 +46,11 @@ key = "{KEYS["lin"].public.line}"
 """.encode()
 )
 HASH = "ab" * 32
+NOW = "2026-11-21T09:30:00.123Z"
 
 
 def sign(event: str = "reopened", who: str = "ada", **changes: Any) -> dict[str, Any]:
-    facts: dict[str, Any] = {"run": "poet-1", "signatory": who, "anchor": HASH, "time": "now", "key": KEYS[who]}
+    facts: dict[str, Any] = {"run": "poet-1", "signatory": who, "anchor": HASH, "time": NOW, "key": KEYS[who]}
     return statement.sign(event, **{**facts, **changes})
 
 
@@ -134,6 +135,8 @@ CHANGES: list[dict[str, Any]] = [
     {"predicate": {**BODY["predicate"], "anchor": None}},
     {"predicate": {**BODY["predicate"], "note": "x" * 2001}},
     {"predicate": {**BODY["predicate"], "note": 1}},
+    {"predicate": {**BODY["predicate"], "time": "now"}},
+    {"predicate": {**BODY["predicate"], "time": "2026-11-21T09:30:00Z"}},
     {"predicate": {**BODY["predicate"], "signatory": ["ada"]}},
     {"predicate": {**BODY["predicate"], "patch": {}}},
     {"predicate": {**BODY["predicate"], "expires": "never"}},

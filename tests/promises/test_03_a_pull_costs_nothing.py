@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 import random
-import signal
 import time
 from collections.abc import Callable
 
@@ -89,8 +87,7 @@ def test_if_the_frozen_tree_is_lost_the_run_goes_back_to_its_last_checkpoint(
         run.kill9()
         wait_for(lambda: not run.marked(), "the tree to be gone")
         run.start()
-    for pid in run.marked():
-        os.kill(pid, signal.SIGKILL)
+    run.kill_trainer()
     wait_for(lambda: not run.marked(), "the tree to be gone")
     run.finish()
     assert run.result() == unpulled()

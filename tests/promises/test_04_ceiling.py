@@ -90,8 +90,7 @@ def test_flop_claimed_before_a_checkpoint_is_lost_stay_charged(live: Callable[..
     run = live(env={"STEPS": 100, "PAUSE": 0.05}).start()
     run.consent()
     wait_for(lambda: run.status()["spent"]["flop"] > 0, "a claim")
-    for pid in run.marked():
-        os.kill(pid, 9)
+    run.kill_trainer()
     status = run.until("HALTED")
     assert run.last("tripped")["reason"] == "crash"
     assert status["spent"]["flop"] > 0

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
-import os
 import signal
 import time
 from collections.abc import Callable
@@ -96,11 +94,7 @@ def test_a_killed_trainer_halts_the_run(live: Callable[..., Live]) -> None:
     run = live(env={"STEPS": 100, "PAUSE": 0.05}).start()
     run.consent()
     wait_for(lambda: run.status()["claims"], "its first word")
-    assert run.process is not None
-    for pid in run.marked():
-        if pid != run.process.pid:
-            with contextlib.suppress(ProcessLookupError):  # its launcher may have taken it along
-                os.kill(pid, signal.SIGKILL)
+    run.kill_trainer()
     run.until("HALTED")
     assert run.last("tripped")["reason"] == "crash"
 

@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import hashlib
-import os
 import random
 import shutil
-import signal
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -29,14 +27,6 @@ def uninterrupted() -> bytes:
     return state.encode()
 
 
-def kill_trainer(run: Live) -> None:
-    for pid in run.marked():
-        try:
-            os.kill(pid, signal.SIGKILL)
-        except ProcessLookupError:
-            continue
-
-
 def pull(run: Live) -> None:
     run.pull()
 
@@ -51,7 +41,7 @@ def leave(run: Live) -> None:
     run.start()
 
 
-INTERRUPTIONS: list[Callable[[Live], None]] = [pull, kill_trainer, crash, leave]
+INTERRUPTIONS: list[Callable[[Live], None]] = [pull, Live.kill_trainer, crash, leave]
 
 
 @pytest.mark.parametrize("seed", range(3))
