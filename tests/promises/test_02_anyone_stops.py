@@ -66,6 +66,26 @@ def test_a_pull_stops_a_tree_that_ignores_every_signal(live: Callable[..., Live]
     stands_still(run)
 
 
+@pytest.mark.parametrize("machine", machines())
+def test_a_pull_in_the_moment_of_the_start_holds_too(live: Callable[..., Live], machine: str) -> None:
+    """The launcher is there and its trainer not yet: it must not begin after the stop."""
+    run = live(trainer="stubborn.py", machine=machine, env={"EAGER": "1"}).start()
+    for delay in (0, 0.01, 0.02, 0.03, 0.05):
+        status = run.until("GATE", gate=0)
+        last = [run.sign("consented", name, status) for name in status["waiting_for"]]
+        for envelope in last:
+            run.submit(envelope)
+        wait_for(lambda: run.status()["stance"] == "RUNNING", "the lease")
+        time.sleep(delay)
+        asked = time.monotonic()
+        run.pull()
+        assert time.monotonic() - asked < 1
+        stands_still(run)
+        run.kill_trainer()  # so that it starts again, and is not thawed
+        wait_for(lambda: not run.marked(), "it to be gone")
+        run.say("reopened", "ada")
+
+
 NAMES: list[Any] = ["lin", "ada", None, "somebody", "", "\ud800", "x" * 10_000, 7, ["ada"], "\x1b[31mred", "é"]
 
 

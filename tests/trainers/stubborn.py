@@ -1,6 +1,6 @@
 """A trainer that ignores every signal it can, with four children of which two are daemons; all write heartbeats.
 
-Environment: BUSY=1 to spin instead of sleeping; FROM, the tenth from which on it has children (before, it just obeys).
+Environment: BUSY=1 to spin instead of sleeping; EAGER=1 to begin without having been given a lease.
 """
 
 import os
@@ -27,10 +27,10 @@ def beat(name: str) -> None:
                 time.sleep(0.002)
 
 
-lease = door.hello()
-work = Path(lease["work"])
-if lease["tenth"] < int(os.environ.get("FROM", "1")):
-    door.done(lease)
+if os.environ.get("EAGER") == "1":
+    work = Path(os.environ["HOME"])
+else:
+    work = Path(door.hello()["work"])
 deaf()
 for number in range(4):
     if os.fork() == 0:
@@ -41,5 +41,6 @@ for number in range(4):
                 os._exit(0)
         deaf()
         beat(str(number))
-door.progress(1)
+if os.environ.get("EAGER") != "1":
+    door.progress(1)
 beat("leader")
