@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import signal
+import sys
 import time
 from pathlib import Path
 from typing import Any
@@ -51,6 +53,8 @@ class Stage:
             + (" and you" if plan.interactive else "")
         )
         self.process = holding.start(self.run)
+        for number in (signal.SIGTERM, signal.SIGHUP):  # a closed window ends the demo, and its supervisor with it
+            signal.signal(number, lambda number, _: sys.exit(128 + number))
         try:
             self._watch()
         finally:
