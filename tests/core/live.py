@@ -379,6 +379,10 @@ class Live:
         if self.alive:
             self.stop()
         self.kill_trainer()
+        if (parent := leash.cgroup_parent()) and self.begun is not None:
+            for group in parent.glob(f"tenth-{self.name}-*"):  # of a supervisor that was killed, with no one after it
+                with contextlib.suppress(OSError):
+                    group.rmdir()
 
 
 def _connects(sock: socket.socket, address: str) -> bool:
