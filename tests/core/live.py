@@ -222,7 +222,10 @@ class Live:
 
     def kill_trainer(self) -> None:
         """Kill -9 every process of it that is there now."""
-        for pid in self.marked():
+        self._kill(self.marked())
+
+    def _kill(self, pids: list[int]) -> None:
+        for pid in pids:
             with contextlib.suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)
 
@@ -378,7 +381,7 @@ class Live:
         """End what was started."""
         if self.alive:
             self.stop()
-        self.kill_trainer()
+        self._kill(self.marked() + (self.evidence_runs() if self.begun else []))
         if (parent := leash.cgroup_parent()) and self.begun is not None:
             for group in parent.glob(f"tenth-{self.name}-*"):  # of a supervisor that was killed, with no one after it
                 with contextlib.suppress(OSError):
