@@ -198,8 +198,14 @@ def _own_seconds(child: int | None) -> float:
     ours = sum(os.times()[:4])
     if child is None:
         return ours
-    fields = Path(f"/proc/{child}/stat").read_text().rpartition(")")[2].split()
-    return ours + sum(map(int, fields[11:15])) / os.sysconf("SC_CLK_TCK")
+    return ours + sum(processor_seconds(child))
+
+
+def processor_seconds(pid: int) -> tuple[float, float]:
+    """Of a process itself, and of the children that it has waited for."""
+    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    user, system, waited_user, waited_system = (int(field) / os.sysconf("SC_CLK_TCK") for field in fields[11:15])
+    return user + system, waited_user + waited_system
 
 
 def wait_for_quiet(minutes: float) -> bool:
