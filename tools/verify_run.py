@@ -673,6 +673,8 @@ class Audit:
         same(7, "payloadType", kind, envelope["payloadType"])
         same(1, "number of signatures", 1, len(envelope["signatures"]))
         fields(envelope["signatures"][0], "keyid sig", "signature")
+        if not isinstance(envelope["signatures"][0]["keyid"], str):
+            raise Broken(7, "keyid: expected a text, found something else")
         payload = unbase64(envelope["payload"], "payload")
         said = read_json(payload, "statement")
         fields(said, "_type predicate predicateType subject", "statement")

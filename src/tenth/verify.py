@@ -88,9 +88,10 @@ class _Audit:
                 self._follow(entry)
             if progress and entry.index % 5000 == 0:
                 progress(entry.index, len(entries))
-        for copy in self.run.glob("gates/*/consents/[!.]*"):
-            name = str(copy.relative_to(self.run))
-            self._hold((name, read_plain(copy)) in self.said, 9, f"{name} is no copy of a logged statement")
+        for gate in self.accounted["gates"]:
+            for copy in self.run.glob(f"gates/{gate}/consents/[!.]*"):
+                name = str(copy.relative_to(self.run))
+                self._hold((name, read_plain(copy)) in self.said, 9, f"{name} is no copy of a logged statement")
         history, notes = self.history, self.log.notes + self._strangers()
         state, root = history.state, heads[-1].root.hex()
         size = (len(entries), len(heads))
@@ -188,11 +189,16 @@ class _Audit:
 
     def _shard(self, shard: Mapping[str, Any]) -> None:
         folder, _, name = shard["path"].partition("/")
-        fresh = folder == "samples" and "/" not in name and name not in self.accounted["samples"]
+        fresh = folder == "samples" and Path(name).name == name and name not in self.accounted["samples"]
         self._hold(fresh, 7, "a sample shard lies elsewhere, or twice", shard["path"])
         self.accounted["samples"].add(name)
         data = self._file(shard["path"], shard["sha256"])
-        self._hold(data.count(b"\n") == shard["count"], 7, "a shard does not hold the samples it should", name)
+        self._hold(
+            canonical(shard["count"]) == b"%d" % data.count(b"\n"),
+            7,
+            "a shard does not hold the samples it should",
+            name,
+        )
 
     def _root(self, size: int) -> bytes:
         if size not in self.roots:  # no head was signed just there

@@ -6,10 +6,12 @@ The supervisor follows its own entries before it writes them; the auditor follow
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from typing import Any
 
 from tenth.charter import Charter, Compute, Evidence, Tenth, compute, number
+from tenth.encoding import canonical
 from tenth.errors import BadStatement, WrongInput
 from tenth.gate import adjustment, statement
 from tenth.gate.lease import Lease, propose
@@ -20,6 +22,7 @@ REASONS = frozenset(
     "ceiling lease escape silence crash claim frame alarm evidence data checkpoint lost_supervisor".split()
 )
 _SIGNED = frozenset(statement.PREDICATES)
+_BY = {"name", "uid"}
 _BODIES: Mapping[str, frozenset[str]] = {
     "opened": frozenset("version run nonce log_key charter manifest recipes data".split()),
     "sealed": frozenset("gate path dossier spent".split()),
@@ -39,8 +42,10 @@ class History:
     def __init__(self, charter: Charter, opened: Entry) -> None:
         """From entry 0."""
         _fields(opened, _BODIES["opened"])
-        if opened.event != "opened" or opened.index != 0 or opened.body["version"] != 1:
+        if opened.event != "opened" or opened.index != 0 or canonical(opened.body["version"]) != b"1":
             raise WrongInput("this log is refused", "it does not begin with 'opened', version 1")
+        if not re.fullmatch("[0-9a-f]{32}", str(opened.body["nonce"])):
+            raise WrongInput("this log is refused", "its nonce is not 32 hexadecimal digits")
         if opened.body["charter"] != charter.digest:
             raise WrongInput("this charter is refused", "the log was opened under another one", "restore the file")
         self.charter = charter
@@ -112,6 +117,10 @@ class History:
             facts["limit"] = Lease.parse(body["lease"]).limit
             if self.dossier and self.dossier["proposal"] != {"lease": body["lease"]}:
                 raise BadStatement("'leased' is refused", "the lease is not the one that was consented to")
+        if type(body.get("gate", 0)) is not int or type(body.get("frozen", False)) is not bool:
+            raise WrongInput(f"'{entry.event}' is refused", "its gate is no number, or its frozen no truth value")
+        if set(body.get("by", _BY)) != _BY:
+            raise WrongInput(f"'{entry.event}' is refused", "its 'by' has other fields than name and uid")
         for name in ("gate", "dossier", "reason", "outcome"):
             if name in body:
                 facts[name] = body[name]

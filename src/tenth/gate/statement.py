@@ -11,6 +11,7 @@ from tenth.encoding import canonical, decode, envelope, is_digest, open_envelope
 from tenth.errors import BadEncoding, BadStatement
 from tenth.gate.adjustment import check_patch
 from tenth.keys import SigningKey
+from tenth.log.entry import TIME
 
 STATEMENT = "https://in-toto.io/Statement/v1"
 PREDICATES = {
@@ -97,6 +98,8 @@ def _parse(payload: bytes) -> Statement:
     texts = [*fields.values(), *(name for name, _ in subjects)]
     if not all(isinstance(text, str) for text in texts) or not all(is_digest(found) for _, found in subjects):
         raise BadEncoding("this statement is refused", "a name or digest of it has the wrong type")
+    if not TIME.fullmatch(fields["time"]):
+        raise BadEncoding("this statement is refused", f"its time {fields['time']!r} is not UTC with milliseconds")
     if len(fields["note"]) > MAX_NOTE:
         raise BadEncoding("this statement is refused", f"its note is longer than {MAX_NOTE:,} characters")
     if event not in ON_DOSSIER and subjects != [("anchor", fields["anchor"])]:

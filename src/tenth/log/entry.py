@@ -12,7 +12,7 @@ from tenth.encoding import canonical, decode
 from tenth.errors import BadEncoding
 from tenth.log.tree import leaf_hash
 
-_TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z")
+TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z")
 _KEYS = {"body", "event", "index", "time"}
 
 
@@ -41,7 +41,7 @@ class Entry:
             raise BadEncoding("this is not an entry", "an entry has body, event, index and time")
         index, time, event, body = value["index"], value["time"], value["event"], value["body"]
         sound = type(index) is int and index >= 0 and isinstance(event, str) and isinstance(body, dict)
-        if not sound or not isinstance(time, str) or not _TIME.fullmatch(time):
+        if not sound or not isinstance(time, str) or not TIME.fullmatch(time):
             raise BadEncoding("this is not an entry", f"index {index!r}, event {event!r}, time {time!r}"[:200])
         return cls(index, time, event, body, line)
 

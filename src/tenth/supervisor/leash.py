@@ -112,9 +112,9 @@ class Leash:
             pids = [pid for root in (self.pid, *_orphans()) for pid in (root, *_descendants(root))]
         return [pid for pid in pids if pid not in self.live]
 
-    def ended(self) -> bool:
+    def ended(self, within: float = 0) -> bool:
         """The first process has ended; its meter can still be read until it is polled."""
-        return bool(select.select([self.pidfd], [], [], 0)[0])
+        return bool(select.select([self.pidfd], [], [], within)[0])
 
     def poll(self) -> int | None:
         """Exit status once the child has ended, else None."""
@@ -131,11 +131,12 @@ class Leash:
         if self._group:
             (self._group / "cgroup.freeze").write_text("1")
         before: list[int] = []
-        while not self._still(found := self.processes(), before):
+        while not (self._still(found := self.processes(), before) and (_alive(found) or self.ended(0.001))):
+            # An empty tree begins or ends in this moment: its launcher says which.
             if time.monotonic() > deadline:
                 self.kill()
             before = found
-        return len(found)
+        return _alive(found)
 
     def _still(self, found: list[int], before: list[int]) -> bool:
         """Ask everyone to stop; True once nobody moved since we last looked."""
@@ -214,6 +215,11 @@ def _orphans() -> list[int]:
 def _stat(path: str) -> list[str]:
     """Fields of a stat file from the state on (proc(5)); empty when the process is gone."""
     return _read(path).rpartition(")")[2].split()
+
+
+def _alive(pids: Sequence[int]) -> int:
+    """How many of them are more than a zombie."""
+    return sum(_stat(f"/proc/{pid}/stat")[:1] not in (["Z"], []) for pid in pids)
 
 
 def _stopped(pid: int) -> bool:

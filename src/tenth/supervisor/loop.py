@@ -69,7 +69,7 @@ class Supervisor:
         thaw = state.stance is Stance.GATE and dossier is not None and dossier["frozen"]
         if state.stance is Stance.RUNNING or thaw:
             detail = (
-                f"the supervisor ended while the run was {'at a gate with a frozen trainer' if thaw else 'running'}"
+                f"the supervisor ended {'at a gate, with a frozen trainer' if thaw else 'while the run was running'}"
             )
             self.record(("tripped", {"reason": "lost_supervisor", "detail": detail, "spent": state.spent.record()}))
             self._settled = self.history.state.spent
@@ -174,10 +174,10 @@ class Supervisor:
         stance = self.history.state.stance
         if stance is Stance.CLOSED:
             raise RunRefused("there is nothing to stop", "the run is closed")
-        if self.trainee and self.trainee.leash.ended() and stance is Stance.RUNNING:
+        processes = self.trainee.freeze() if self.trainee and stance is Stance.RUNNING else None
+        if self.trainee and processes == 0 and self.trainee.leash.ended():
             self._ended(0)  # it was done in this very moment: what it saved is not lost
         running = self.history.state.stance is Stance.RUNNING
-        processes = self.trainee.freeze() if self.trainee and running else None
         if running and self.trainee is None:
             self.kept, self._work = self._work, None
         self.drop_work()
