@@ -166,7 +166,7 @@ def _describe(run: RunDir, history: History, path: str) -> Path:
 def _run_panel(
     run: RunDir, panel: Evidence, out: Path, sealed: Path, charge: Callable[[float], None], left: float
 ) -> Steps:
-    outside = [Path(name) for phase in run.charter().phases for name in phase.data if Path(name).is_absolute()]
+    outside = sandbox.absolute([*panel.command, *(name for phase in run.charter().phases for name in phase.data)])
     cell = sandbox.Cell(
         writable=out,
         readable=[run.root, *outside],

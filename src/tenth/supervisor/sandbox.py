@@ -141,6 +141,11 @@ def command_line(command: Sequence[str], cell: Cell, door: int) -> list[str]:
     return [*line, "--bind", str(cell.writable), str(cell.writable), "--chdir", str(cell.cwd), "--", *command]
 
 
+def absolute(words: Sequence[str]) -> list[Path]:
+    """What a charter's data and commands name by absolute path: shown wherever it lies."""
+    return [Path(word) for word in words if word.startswith("/") and Path(word).exists()]
+
+
 def _interpreter() -> set[Path]:
     """Where Python and this package lie, which may be below a folder that is hidden, such as /tmp."""
     here = Path(__file__).resolve().parents[2]

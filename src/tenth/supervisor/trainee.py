@@ -111,7 +111,7 @@ def _lease_frame(run: RunDir, history: History, lease: Lease, most: Mapping[str,
 
 
 def _cell(run: RunDir, phase: Phase, channel: int, frame: Mapping[str, Any]) -> sandbox.Cell:
-    outside = [Path(name) for name in phase.data if Path(name).is_absolute()]
+    outside = sandbox.absolute([*phase.data, *phase.command])
     return sandbox.Cell(
         writable=run.work,
         readable=[run.root, *outside],
