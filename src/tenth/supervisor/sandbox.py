@@ -132,8 +132,11 @@ def command_line(command: Sequence[str], cell: Cell, door: int) -> list[str]:
         line += ["--tmpfs", scratch]
     for node in sorted(Path("/dev").glob("nvidia*")):
         line += ["--dev-bind", str(node), str(node)]
+    shown: list[Path] = []
     for path in sorted({*cell.readable, *_interpreter()}):
-        line += ["--ro-bind", str(path), str(path)]
+        if not any(path.is_relative_to(above) for above in shown):
+            shown.append(path)
+            line += ["--ro-bind", str(path), str(path)]
     for path in cell.hidden:
         line += ["--tmpfs", str(path)] if path.is_dir() else ["--ro-bind", "/dev/null", str(path)]
     for path in cell.sealed:
