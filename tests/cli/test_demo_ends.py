@@ -16,7 +16,7 @@ def test_a_closed_window_ends_the_supervisor_too(number: signal.Signals, tmp_pat
     command = [sys.executable, "-m", "tenth.cli", "demo", "--folder", str(tmp_path / "demo")]
     with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as demo:
         deadline = time.monotonic() + 60
-        while not list((tmp_path / "demo").glob("runs/*/control.sock")):
+        while not any(b"leased" in log.read_bytes() for log in tmp_path.glob("demo/runs/*/log/entries.jsonl")):
             assert time.monotonic() < deadline
             time.sleep(0.05)
         (lock,) = (tmp_path / "demo").glob("runs/*/supervisor.lock")
