@@ -27,7 +27,7 @@ def check_patch(patch: Any) -> Patch:
             set(panel) == {"name", "command"} and NAME.fullmatch(panel["name"]) and _texts(panel["command"] or [None])
             for panel in evidence.get("add", [])
         )
-        sound = bool(patch) and known and recipe and texts and panels
+        sound = bool(patch) and all(patch.values()) and known and recipe and texts and panels
     except (AttributeError, TypeError):
         sound = False
     if not sound:
