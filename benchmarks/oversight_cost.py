@@ -9,7 +9,7 @@ The built-in trainer at the demo's size, the same number of steps a leg, in thre
 
 Throughput is steps a second, from the first steady step to the last, samples included; the start is left out. A leg
 during which others used more than a twentieth of the processors is taken again, as often as ``--retakes`` allows. On a
-busy machine the steadier figure is the processor time that supervisor and watcher use for each second of the trainer's.
+busy machine the steadier figure is the share of all processors that supervisor and watcher take while it trains.
 """
 
 from __future__ import annotations
@@ -60,19 +60,23 @@ class Bench:
         watch = [str(TENTH), "watch", str(live.path), "--name", "lin", "--json"]
         with subprocess.Popen(watch, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL) as watcher:
             live.consent()
+            assert live.process is not None
+            marks: list[tuple[float, float]] = []
             while True:  # a look every second, like somebody at "tenth status"; "tenth watch" hears the rest
                 status = live.status()
+                if status["stance"] == "RUNNING" and status["claims"]:
+                    used = processor_seconds(live.process.pid)[0] + processor_seconds(watcher.pid)[0]
+                    marks.append((time.monotonic(), used))
                 if status["stance"] == "GATE" and status["gate"] == gate + 1:
                     break
                 if status["stance"] == "HALTED":
                     raise SystemExit(f"the run tripped\n{live.said()}")
                 time.sleep(1)
-            assert live.process is not None
-            (held, trained), (watched, _) = processor_seconds(live.process.pid), processor_seconds(watcher.pid)
+            trained = processor_seconds(live.process.pid)[1]
             live.stop()
             watcher.wait(20)
-        cost = {"supervisor_cpu": round(held, 2), "watcher_cpu": round(watched, 2)}
-        return leg(live.path / "work", others, trained) | cost
+        (began, before), (ended, after) = marks[0], marks[-1]
+        return leg(live.path / "work", others, trained) | {"overseers": round((after - before) / (ended - began), 5)}
 
     def alone(self, samples_per_minute: float) -> Json:
         """The same trainer, told the same, and nobody behind it."""
@@ -164,8 +168,8 @@ def main() -> None:
     compare(record, f"{what} (no samples without)", rates["overseen"], rates["silent"], MUST)
     compare(record, "the same by the median step (samples left out)", steps["overseen"], steps["silent"])
     compare(record, "samples alone: training with them / without", rates["alone"], rates["silent"])
-    shares = [100 * (one["supervisor_cpu"] + one["watcher_cpu"]) / one["trainer_cpu"] for one in legs["overseen"]]
-    record.figure("processor time of supervisor and watcher, in percent of the trainer's", "%", spread(shares))
+    shares = [100 * one["overseers"] / len(os.sched_getaffinity(0)) for one in legs["overseen"]]
+    record.figure("processor time of supervisor and watcher between gates, of all processors", "%", spread(shares))
     most = {way: max(one["others"] for one in rows) for way, rows in legs.items()}
     record.detail(back_end=best, samples_per_minute=12, prompts=3, retaken=retaken, most_of_others=most, **legs)
     record.finish()

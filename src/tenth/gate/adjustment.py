@@ -27,6 +27,8 @@ def check_patch(patch: Any) -> Patch:
             set(panel) == {"name", "command"} and NAME.fullmatch(panel["name"]) and _texts(panel["command"] or [None])
             for panel in evidence.get("add", [])
         )
+        added = [panel["name"] for panel in evidence.get("add", [])] if panels else []
+        panels = panels and len(set(added)) == len(added)
         sound = bool(patch) and all(patch.values()) and known and recipe and texts and panels
     except (AttributeError, TypeError):
         sound = False
