@@ -54,14 +54,14 @@ class Compute:
 
 
 def compute(value: Any) -> Compute:
-    if not isinstance(value, dict) or set(value) != {"device_seconds", "flop"}:
+    if not isinstance(value, dict) or value.keys() != {"device_seconds", "flop"}:
         raise WrongInput("this amount of compute is refused", repr(value)[:100], "it has device_seconds and flop")
     return Compute(number(value["device_seconds"]), number(value["flop"]))
 
 
 def number(value: Any) -> float:
     """A finite number, not below zero."""
-    if not isinstance(value, int | float) or isinstance(value, bool) or not 0 <= value < float("inf"):
+    if type(value) not in (int, float) or not 0 <= value < float("inf"):
         raise WrongInput("this number is refused", repr(value)[:60], "a finite number of at least 0")
     return float(value)
 

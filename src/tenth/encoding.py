@@ -11,6 +11,7 @@ import errno
 import hashlib
 import json
 import os
+import re
 import stat
 from collections.abc import Iterator
 from decimal import Decimal
@@ -58,7 +59,14 @@ def _constant(literal: str) -> float:
 
 _STRICT = json.JSONDecoder(parse_int=_integer, parse_float=_double, parse_constant=_constant)
 _LOOSE = json.JSONDecoder(parse_constant=_constant)
-_FAST = json.JSONEncoder(sort_keys=True, ensure_ascii=False, separators=(",", ":"), allow_nan=False)
+_BOUNDED = json.JSONDecoder(parse_int=_integer)
+_FAST = json.JSONEncoder(
+    sort_keys=True, ensure_ascii=False, separators=(",", ":"), allow_nan=False, check_circular=False
+)
+_ODD = ("e+", "e-", ".0,", ".0}", ".0]")
+"""Without these inside an object or array, Python spells every double as RFC 8785 does."""
+_LONG = re.compile(r"[:,[-](?:9\d{15}|\d{17})")
+"""An integer that may lie beyond EXACT."""
 
 
 def _plain(value: Any, left: int = MAX_DEPTH) -> Any:
@@ -76,11 +84,15 @@ def decode(data: bytes, what: str = "this") -> Any:
     """Parse canonical JSON; refuse bytes whose canonical form is different (duplicate keys included)."""
     try:
         text = data.decode()
-        value = _STRICT.decode(text)
-        # For ASCII the standard encoder differs from RFC 8785 in numbers only, and those were checked one by one. The
-        # second look is for integers beyond 2^53, which are doubles in ``value``.
-        same = text.isascii() and (_FAST.encode(value) == text or _FAST.encode(json.loads(text)) == text)
-        same = same or rfc8785.dumps(value) == data
+        same = False
+        if text.isascii() and text[:1] in ("{", "[") and not any(odd in text for odd in _ODD):
+            value, _ = _LOOSE.raw_decode(text)
+            same = _FAST.encode(value) == text  # the standard encoder differs from RFC 8785 in numbers only
+        if not same:
+            value = _STRICT.decode(text)
+            same = rfc8785.dumps(value) == data
+        elif _LONG.search(text):
+            value = _BOUNDED.decode(text)
         if text.count("{") + text.count("[") >= MAX_DEPTH:
             _plain(value)
     except (ValueError, RecursionError, OverflowError, rfc8785.CanonicalizationError) as error:

@@ -7,8 +7,9 @@ from every signatory to this very dossier (promise 1). docs/formats.md, section 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from enum import StrEnum
+from typing import NamedTuple
 
 from tenth.charter import Compute
 from tenth.errors import Unlawful
@@ -27,8 +28,7 @@ class Stance(StrEnum):
     CLOSED = "CLOSED"
 
 
-@dataclass(frozen=True)
-class State:
+class State(NamedTuple):
     """Everything the law needs to know of a run."""
 
     signatories: frozenset[str]
@@ -59,8 +59,7 @@ class State:
         return self.stance is Stance.GATE and self.consents == self.signatories and not self.objections
 
 
-@dataclass(frozen=True)
-class Event:
+class Event(NamedTuple):
     """What happened, reduced to what the law looks at. Fields that a kind does not use keep their defaults."""
 
     kind: str
@@ -178,27 +177,27 @@ def nothing(state: State, event: Event) -> State:
 
 
 def lay_on_table(state: State, event: Event) -> State:
-    return replace(state, dossier=event.dossier, anchor=event.dossier, spent=event.spent)
+    return state._replace(dossier=event.dossier, anchor=event.dossier, spent=event.spent)
 
 
 def count_consent(state: State, event: Event) -> State:
-    return replace(state, consents=state.consents | {event.by}, objections=state.objections - {event.by})
+    return state._replace(consents=state.consents | {event.by}, objections=state.objections - {event.by})
 
 
 def count_objection(state: State, event: Event) -> State:
-    return replace(state, consents=state.consents - {event.by}, objections=state.objections | {event.by})
+    return state._replace(consents=state.consents - {event.by}, objections=state.objections | {event.by})
 
 
 def lend(state: State, event: Event) -> State:
-    return replace(state, limit=event.limit, reserved=state.spent.device_seconds)
+    return state._replace(limit=event.limit, reserved=state.spent.device_seconds)
 
 
 def meter(state: State, event: Event) -> State:
-    return replace(state, spent=event.spent, reserved=event.reserved)
+    return state._replace(spent=event.spent, reserved=event.reserved)
 
 
 def advance(state: State, event: Event) -> State:
-    return replace(state, gate=event.gate, spent=event.spent)
+    return state._replace(gate=event.gate, spent=event.spent)
 
 
 def halt(state: State, event: Event) -> State:
@@ -206,7 +205,7 @@ def halt(state: State, event: Event) -> State:
     if event.reason == "lost_supervisor":  # a crash never refunds (promise 4)
         spent = spent.largest(Compute(state.reserved, 0.0))
     # A second pull leaves the anchor alone, so that a reopening already on its way still fits.
-    return replace(state, spent=spent, anchor=state.anchor if state.stance is Stance.HALTED else event.digest)
+    return state._replace(spent=spent, anchor=state.anchor if state.stance is Stance.HALTED else event.digest)
 
 
 # --- the table -------------------------------------------------------------------------------------------------------
@@ -265,11 +264,11 @@ def _move(after: State, before: State, target: Stance | None, event: Event) -> S
     if target is None or target is before.stance:
         return after
     if after.anchor == before.anchor:
-        after = replace(after, anchor=event.digest)
-    after = replace(after, stance=target, consents=frozenset(), objections=frozenset())
+        after = after._replace(anchor=event.digest)
+    after = after._replace(stance=target, consents=frozenset(), objections=frozenset())
     if target is not Stance.RUNNING:
-        after = replace(after, limit=None, reserved=0.0)
-    return after if target is Stance.GATE else replace(after, dossier=None)
+        after = after._replace(limit=None, reserved=0.0)
+    return after if target is Stance.GATE else after._replace(dossier=None)
 
 
 _ADVICE = {

@@ -189,7 +189,7 @@ class _Audit:
 
     def _shard(self, shard: Mapping[str, Any]) -> None:
         folder, _, name = shard["path"].partition("/")
-        fresh = folder == "samples" and Path(name).name == name and name not in self.accounted["samples"]
+        fresh = folder == "samples" and "/" not in name and name not in self.accounted["samples"]
         self._hold(fresh, 7, "a sample shard lies elsewhere, or twice", shard["path"])
         self.accounted["samples"].add(name)
         data = self._file(shard["path"], shard["sha256"])

@@ -231,7 +231,7 @@ def changed(name: str, kinds: str, change: Callable[[State, Event, State], dict[
     def mutate(_: pytest.MonkeyPatch) -> Apply:
         def apply(state: State, asked: Event) -> State:
             after = law.apply(state, asked)
-            return replace(after, **change(state, asked, after)) if asked.kind in kinds.split() else after
+            return after._replace(**change(state, asked, after)) if asked.kind in kinds.split() else after
 
         return apply
 
@@ -335,7 +335,7 @@ def test_an_objection_is_locked_out_twice(monkeypatch: pytest.MonkeyPatch) -> No
     start = law.begin(frozenset({"ada"}), 1, Compute(2, 2), "a")
     state = law.apply(start, Event("sealed", dossier="D"))
     state = law.apply(state, Event("consented", by="ada", anchor="D"))
-    state = replace(law.apply(state, Event("objected", by="ada", anchor="D")), consents=state.consents)
+    state = law.apply(state, Event("objected", by="ada", anchor="D"))._replace(consents=state.consents)
     lease = Event("leased", dossier="D", limit=Compute(1, 1))
     assert judged(law.apply, state, lease) is None
     _, mutate = TWO_LOCKS["leased without nobody_objects"]

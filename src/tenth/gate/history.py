@@ -117,9 +117,11 @@ class History:
             facts["limit"] = Lease.parse(body["lease"]).limit
             if self.dossier and self.dossier["proposal"] != {"lease": body["lease"]}:
                 raise BadStatement("'leased' is refused", "the lease is not the one that was consented to")
-        if type(body.get("gate", 0)) is not int or type(body.get("frozen", False)) is not bool:
+        if ("gate" in body and type(body["gate"]) is not int) or (
+            "frozen" in body and type(body["frozen"]) is not bool
+        ):
             raise WrongInput(f"'{entry.event}' is refused", "its gate is no number, or its frozen no truth value")
-        if set(body.get("by", _BY)) != _BY:
+        if "by" in body and set(body["by"]) != _BY:
             raise WrongInput(f"'{entry.event}' is refused", "its 'by' has other fields than name and uid")
         for name in ("gate", "dossier", "reason", "outcome"):
             if name in body:
@@ -219,7 +221,7 @@ class History:
 
 
 def _fields(entry: Entry, wanted: frozenset[str] | None) -> None:
-    found = set(entry.body)
+    found = entry.body.keys()
     if entry.event == "closed":
         wanted = frozenset({"outcome", "envelope" if "envelope" in entry.body else "dossier"})
     if wanted is None or found != wanted:

@@ -37,7 +37,7 @@ class Entry:
     @classmethod
     def parse(cls, line: bytes) -> Entry:
         value = decode(line, "an entry")
-        if not isinstance(value, dict) or set(value) != _KEYS:
+        if not isinstance(value, dict) or value.keys() != _KEYS:
             raise BadEncoding("this is not an entry", "an entry has body, event, index and time")
         index, time, event, body = value["index"], value["time"], value["event"], value["body"]
         sound = type(index) is int and index >= 0 and isinstance(event, str) and isinstance(body, dict)

@@ -2,16 +2,24 @@
 
 from __future__ import annotations
 
+import re
+from binascii import a2b_base64
 from dataclasses import dataclass
 from hashlib import sha256
 
-from tenth.encoding import b64, unb64
+from tenth.encoding import b64
 from tenth.errors import BadEncoding, BadStatement
 from tenth.keys import PublicKey, SigningKey
 
 LINES = 5
 _ED25519 = b"\x01"
 """Signature type byte of C2SP signed-note."""
+_LAST = "[AEIMQUYcgkosw048]="
+"""How canonical base64 of 3n + 2 bytes ends."""
+_NOTE = re.compile(
+    rf"([^\n]+)\n(0|[1-9][0-9]{{0,14}})\n([A-Za-z0-9+/]{{42}}{_LAST})\n\n— \1 ([A-Za-z0-9+/]{{90}}{_LAST})\n"
+)
+"""A root of 32 bytes, a signature of 68."""
 
 
 @dataclass(frozen=True)
@@ -40,16 +48,14 @@ class Head:
 
     @classmethod
     def parse(cls, note: bytes) -> Head:
-        lines = note.decode("utf-8", "replace").split("\n")
-        if len(lines) != LINES + 1 or lines[3] or lines[5] or not lines[4].startswith(f"— {lines[0]} "):
+        try:
+            found = _NOTE.fullmatch(note.decode())
+        except UnicodeDecodeError:
+            found = None
+        if not found:
             raise BadEncoding("this is not a signed head", repr(note[:80]))
-        if not lines[1].isascii() or not lines[1].isdigit() or len(lines[1]) > 15:
-            raise BadEncoding("this is not a signed head", f"size {lines[1][:20]!r}")
-        signature = unb64(lines[4].rpartition(" ")[2], "the head's signature")
-        head = cls(lines[0], int(lines[1]), unb64(lines[2], "the head's root"), signature)
-        if head.note != note or len(head.root) != 32 or len(signature) != 68:
-            raise BadEncoding("this is not a signed head", repr(note[:80]))
-        return head
+        name, size, root, signature = found.groups()
+        return cls(name, int(size), a2b_base64(root), a2b_base64(signature))
 
     def verify(self, key: PublicKey) -> None:
         if self.signature[:4] != key_id(self.origin, key):
