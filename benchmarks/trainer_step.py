@@ -23,7 +23,7 @@ from tenth.trainer.loss import linear_cross_entropy
 from tenth.trainer.model import Transformer
 from tenth.trainer.optim import make_optimizer
 from tenth.trainer.precision import choose_precision, set_threads
-from tenth.trainer.pretrain import working_copy
+from tenth.trainer.session import working_copy
 
 PARTS = ("forward", "backward", "norm", "optimizer")
 

@@ -2,49 +2,20 @@
 
 from __future__ import annotations
 
-import copy
 import math
 import time
-from dataclasses import asdict, dataclass
-from pathlib import Path
-from typing import Any
 
 import torch
 from torch import Tensor
 
 from tenth.client import Run
 
-from . import checkpoint, data, documents, schedule, tokenizer
-from .data import Corpus, Epoch
-from .errors import CheckpointError, DivergenceError, RecipeError
+from . import schedule, tokenizer
+from .errors import DivergenceError
 from .flops import flop_per_token
 from .generate import complete
 from .loss import IGNORED, linear_cross_entropy
-from .model import Transformer
-from .optim import Optimizer, make_optimizer
-from .precision import choose_device, choose_precision, set_threads
-from .recipe import Recipe, as_dict, load_recipe, shape
-
-# What fixes the order of the data: changed in mid-epoch, `position` would point elsewhere.
-FIXED = (("data", "tokenizer"), ("data", "vocabulary"), ("data", "held_out"), ("model", "context"), ("train", "batch"))
-
-
-@dataclass
-class Training:
-    """All that lives during a lease. `master` holds float32 weights; `model` is what runs, maybe a bfloat16 copy."""
-
-    recipe: Recipe
-    corpus: Corpus
-    epoch: Epoch
-    master: Transformer
-    model: Transformer
-    optimizer: Optimizer
-    steps: int  # of the whole phase
-    seed: int
-    precision: str
-    device: torch.device
-    nonfinite: int = 0  # consecutive steps skipped
-    skipped: int = 0  # steps skipped in all
+from .session import Training, restore, save
 
 
 def pretrain(run: Run, started: float) -> None:
@@ -103,70 +74,6 @@ def train_step(training: Training, inputs: Tensor, targets: Tensor, step: int) -
     return nats, norm, lr
 
 
-def restore(run: Run) -> Training:
-    """Everything as the last lease left it, or a fresh start."""
-    recipe = load_recipe(run.lease.recipe)
-    before = checkpoint.load(run.resume_from) if run.resume_from else None
-    state: dict[str, Any] = before.state if before else {}
-    threads = set_threads(recipe.train)
-    if before and threads != state["threads"]:
-        print(f"{threads} threads where the run began with {state['threads']}: results may differ in the last bit")
-    device = choose_device(recipe.train)
-    precision = state.get("precision") or choose_precision(recipe.train, device)
-    seed = int(state.get("seed", run.lease.seed))
-    torch.manual_seed(seed)
-    _refuse_moved_order(recipe, state, run)
-    corpus, excluded = open_corpus(run, recipe, before)
-    epoch = Epoch(corpus, recipe.model.context, recipe.train.batch, seed, run.lease.epoch, excluded)
-    master = Transformer(shape(recipe, corpus.vocabulary))
-    if before:
-        checkpoint.load_weights(master, before)
-    else:
-        master.initialise(torch.Generator().manual_seed(seed))
-    master.to(device)
-    model = master if precision == "float32" else working_copy(master)
-    optimizer = make_optimizer(master, model, recipe.optim)
-    if before:
-        load_optimizer(optimizer, before)
-    if recipe.train.compile:
-        model.compile()
-    return Training(
-        recipe, corpus, epoch, master, model, optimizer, epoch.steps * run.lease.epochs, seed, precision, device,
-        int(state.get("nonfinite", 0)), int(state.get("skipped", 0)),
-    )  # fmt: skip
-
-
-def open_corpus(run: Run, recipe: Recipe, before: checkpoint.Checkpoint | None) -> tuple[Corpus, frozenset[str]]:
-    """The corpus that the run began with, and the paths that the present listing no longer has."""
-    lease = run.lease
-    if before is None:
-        return data.open_fresh(lease.data, lease.root, run.work, recipe.data), frozenset()
-    present = {entry.path for entry in documents.read_listing(lease.data)}
-    base = documents.load((before.folder / "documents.jsonl").read_text("utf-8"))
-    excluded = frozenset(document.path for document in base) - present
-    known = before.state["corpus"]
-    corpus = data.open_again(before.folder, known["key"], known["digest"], lease.root, run.work, excluded)
-    tokenizer.check_vocabulary(tokenizer.from_file(corpus.folder / "tokenizer.json"), before.shape.vocabulary)
-    return corpus, excluded
-
-
-def working_copy(master: Transformer) -> Transformer:
-    """A bfloat16 twin: its products run at bfloat16 speed, its gradients are taken up by the float32 master."""
-    return copy.deepcopy(master).to(torch.bfloat16)
-
-
-def load_optimizer(optimizer: Optimizer, before: checkpoint.Checkpoint) -> None:
-    memory = dict(before.optimizer)
-    random_state = memory.pop(checkpoint.RANDOM_STATE, None)
-    wrong = optimizer.load(memory)
-    if wrong or random_state is None:
-        raise CheckpointError(
-            "The optimizer's memory was refused.", f"{len(wrong)} tensors do not fit: {', '.join(wrong[:3])}",
-            "keep optim.matrices and the model's shape as they were",
-        )  # fmt: skip
-    torch.set_rng_state(random_state)
-
-
 def send_samples(training: Training, run: Run) -> None:
     """Show the watchers what the master weights write now, without touching the training's random numbers."""
     sampling = training.recipe.sample
@@ -176,29 +83,3 @@ def send_samples(training: Training, run: Run) -> None:
     texts = complete(training.master, text, prompts, sampling.tokens, sampling.temperature, sampling.top_k, seed)
     for prompt, written in zip(prompts, texts, strict=True):
         run.sample(prompt, written, sampling.temperature)
-
-
-def save(training: Training, run: Run) -> Path:
-    """Write the checkpoint of this tenth into the work folder."""
-    state = {
-        "version": 1, "phase": run.lease.phase, "epoch": run.lease.epoch, "step": run.position,
-        "steps_per_epoch": training.epoch.steps, "seed": training.seed, "precision": training.precision,
-        "threads": torch.get_num_threads(), "nonfinite": training.nonfinite, "skipped": training.skipped,
-        "recipe": as_dict(training.recipe), "shape": asdict(training.master.shape),
-        "corpus": {"key": training.corpus.key, "digest": training.corpus.digest, "report": training.corpus.report},
-    }  # fmt: skip
-    return checkpoint.save(
-        run.work / "checkpoint", training.master, training.optimizer.tensors(), state, training.corpus.separator,
-        (training.corpus.folder / "tokenizer.json", training.corpus.folder / "documents.jsonl"),
-    )  # fmt: skip
-
-
-def _refuse_moved_order(recipe: Recipe, state: dict[str, Any], run: Run) -> None:
-    now = as_dict(recipe)
-    for section, key in FIXED if state and run.position else ():
-        was, is_now = state["recipe"][section][key], now[section][key]
-        if was != is_now:
-            raise RecipeError(
-                "The recipe was refused.", f"{section}.{key} changed from {was!r} to {is_now!r} in mid-epoch",
-                "change it between epochs",
-            )  # fmt: skip
