@@ -120,10 +120,12 @@ def test_an_error_of_the_loop_is_not_hidden(monkeypatch: pytest.MonkeyPatch, tmp
 @pytest.mark.parametrize("answer", [b"", b"nonsense\n", b"x" * 70_000, b'{"frame":"lease"}\n', b'{"frame":"leave"}\n'])
 def test_no_lease_no_training(monkeypatch: pytest.MonkeyPatch, answer: bytes) -> None:
     ours, theirs = socket.socketpair()
-    threading.Thread(target=lambda: (ours.sendall(answer), ours.shutdown(socket.SHUT_WR)), daemon=True).start()
+    speaker = threading.Thread(target=lambda: (ours.sendall(answer), ours.shutdown(socket.SHUT_WR)), daemon=True)
+    speaker.start()
     monkeypatch.setenv("TENTH_FD", str(theirs.detach()))
     with pytest.raises(ProtocolError), attach():
         pass
+    speaker.join()
     ours.close()
 
 
