@@ -21,7 +21,9 @@ from tenth.encoding import decode
 from tenth.gate import statement
 from tenth.keys import SigningKey
 from tenth.log.entry import timestamp
-from tenth.supervisor import leash, sandbox
+from tenth.quarantine import sandbox
+from tenth.quarantine.protections import protections
+from tenth.supervisor import leash
 from tenth.trainer import recipe as recipes
 from tenth.trainer.__main__ import ARENAS
 
@@ -91,7 +93,7 @@ class Live:
             (self.root / "data" / "poem.txt").write_text("a rose is a rose\n")
         shutil.copy(Path(recipes.__file__).parent / "recipes" / "demo.toml", self.root / "recipe.toml")
         (self.root / "charter.toml").write_text(self._charter())
-        held = sandbox.protections(leash.cgroup_parent() is not None)
+        held = protections(leash.cgroup_parent() is not None)
         self.path = opening.begin(self.root / "charter.toml", self.folder / "runs", held, time.time()).path
 
     def _charter(self) -> str:

@@ -19,8 +19,8 @@ SOURCE = Path(__file__).resolve().parent.parent / "src" / "tenth"
 LIMIT = 3000
 SILENT = {tokenize.COMMENT, tokenize.NL, tokenize.NEWLINE, tokenize.INDENT, tokenize.DEDENT, tokenize.ENDMARKER}
 """Tokens that are no code."""
-CORE = ("__init__", "errors", "encoding", "keys", "charter", "log", "state", "gate", "verify", "supervisor")
-OUTSIDE = ("client", "trainer", "evidence", "cli", "opening", "sanitise", "py.typed")
+CORE = ("__init__", "errors", "encoding", "keys", "charter", "log", "state", "gate", "verify", "quarantine", "supervisor")
+OUTSIDE = ("probes", "client", "trainer", "evidence", "cli", "opening", "sanitise", "py.typed")
 
 
 def files_of(part: str) -> list[Path]:

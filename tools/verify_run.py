@@ -714,7 +714,7 @@ class Audit:
     def check_manifest(self) -> None:
         same(9, "digest of manifest.json", self.opened["manifest"], self.disk.digest("manifest.json", 9))
         manifest = read_json(self.disk.read("manifest.json", 9), "manifest.json", 9)
-        fields(manifest, "code data machine packages protections version", "manifest.json", 9)
+        fields(manifest, "code data machine packages probes protections version", "manifest.json", 9)
         same(9, "version of manifest.json", 1, manifest["version"])
         expected = []
         for phase in self.charter.phases:
@@ -723,6 +723,8 @@ class Audit:
             expected.append({**row, "files": len(lines), "bytes": sum(json.loads(line)["size"] for line in lines)})
         same(9, "data of manifest.json", expected, manifest["data"])
         check_protections(manifest["protections"])
+        for row in manifest["probes"]:
+            fields(row, "about contained name what", "probe", 9)
 
     def recipe_in_force(self, name: str) -> str:
         recipe = self.recipes[name]

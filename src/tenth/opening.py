@@ -10,7 +10,7 @@ import os
 import platform
 import secrets
 import shutil
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -21,13 +21,15 @@ from tenth.errors import WrongInput
 from tenth.gate.sealing import data_listing, finish
 from tenth.keys import SigningKey
 from tenth.log.store import LogWriter
+from tenth.quarantine.protections import Protection
 from tenth.supervisor.rundir import RunDir
-from tenth.supervisor.sandbox import Protection
 
 FOLDERS = ("log", "gates", "checkpoints", "samples", "work")
 
 
-def begin(charter_file: Path, runs: Path, protections: list[Protection], now: float) -> RunDir:
+def begin(
+    charter_file: Path, runs: Path, protections: list[Protection], now: float, probes: Sequence[dict[str, Any]] = ()
+) -> RunDir:
     """Make a run directory with its first log entry, ``opened``; it appears under its name only when it is whole."""
     source = _read(charter_file)
     charter = charters.parse(source)
@@ -39,7 +41,7 @@ def begin(charter_file: Path, runs: Path, protections: list[Protection], now: fl
     try:
         for name in FOLDERS:
             (draft / name).mkdir()
-        opened = _write_agreement(draft, charter, root, run, protections)
+        opened = _write_agreement(draft, charter, root, run, protections, probes)
         key = SigningKey.generate()
         key.save(draft / "supervisor.key", f"log of {run}")
         log = LogWriter(draft / "log", run, key, lambda: now)
@@ -56,7 +58,12 @@ def begin(charter_file: Path, runs: Path, protections: list[Protection], now: fl
 
 
 def _write_agreement(
-    draft: Path, charter: Charter, root: Path, run: str, protections: list[Protection]
+    draft: Path,
+    charter: Charter,
+    root: Path,
+    run: str,
+    protections: list[Protection],
+    probes: Sequence[dict[str, Any]],
 ) -> dict[str, Any]:
     """Copy what was agreed, pin what it speaks of; returns the body of ``opened`` but for the log's key."""
     write_durably(draft / "charter.toml", charter.source)
@@ -85,6 +92,7 @@ def _write_agreement(
         "packages": sorted({f"{one.name}=={one.version}" for one in importlib.metadata.distributions()}),
         "machine": {**_machine(), "root": str(root)},
         "protections": [one.record() for one in protections],
+        "probes": list(probes),
     }
     write_durably(draft / "manifest.json", canonical(manifest))
     return {

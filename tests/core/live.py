@@ -27,7 +27,9 @@ from tenth.errors import BrokenPromise
 from tenth.gate import statement
 from tenth.keys import SigningKey
 from tenth.log.entry import timestamp
-from tenth.supervisor import leash, sandbox
+from tenth.quarantine import sandbox
+from tenth.quarantine.protections import protections
+from tenth.supervisor import leash
 from tenth.supervisor.rundir import RunDir
 from tenth.verify import Report, verify
 
@@ -153,9 +155,7 @@ class Live:
         (self.root / "recipe.toml").write_text(self.recipe)
         (self.root / "charter.toml").write_text(self.charter())
         has_cgroup = leash.cgroup_parent() is not None
-        self.begun = opening.begin(
-            self.root / "charter.toml", self.root / "runs", sandbox.protections(has_cgroup), time.time()
-        )
+        self.begun = opening.begin(self.root / "charter.toml", self.root / "runs", protections(has_cgroup), time.time())
         return self
 
     # --- the supervisor ----------------------------------------------------------------------------------------------

@@ -76,7 +76,7 @@ def nobodys(interpreter: Path, request: pytest.FixtureRequest) -> Iterator[Calla
     prefix = become(interpreter, os.environ["PATH"] if walls else "/nonexistent")
     # What can be had is asked as nobody, too.
     trial = (
-        f"from tenth.supervisor import sandbox; raise SystemExit(sandbox.level() != '{'full' if walls else 'partial'}')"
+        f"from tenth.quarantine import sandbox; raise SystemExit(sandbox.level() != '{'full' if walls else 'partial'}')"
     )
     if subprocess.run([*prefix, str(interpreter), "-c", trial], cwd="/").returncode:
         pytest.skip("nobody may not use bubblewrap here")

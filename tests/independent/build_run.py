@@ -231,7 +231,7 @@ class Run:
         ]
         code = [{"path": "model.py", "digest": digest(b"code")}]
         manifest = {"version": 1, "data": rows, "code": code, "packages": ["torch==2.13.0"]}
-        return manifest | {"machine": {"cpu": "test"}, "protections": PROTECTIONS}
+        return manifest | {"machine": {"cpu": "test"}, "protections": PROTECTIONS, "probes": []}
 
     def save(self, *, key: str = "log") -> Path:
         write_log(self.path, self.lines, self.run, key)

@@ -16,7 +16,7 @@ import pytest
 
 from core.live import PYTHON, Live, machines
 from tenth import opening
-from tenth.supervisor import sandbox
+from tenth.quarantine import sandbox
 
 PROMISE = 5
 STATUS = (

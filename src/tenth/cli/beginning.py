@@ -123,7 +123,7 @@ def _next_steps(folder: Path, data: Sequence[str], people: Sequence[KeyFile], pu
 
 
 def charter_text(name: str, purpose: str, data: Sequence[str], people: Sequence[KeyFile]) -> str:
-    from tenth.supervisor import sandbox
+    from tenth.quarantine import sandbox
 
     signatories = [
         f"[[signatory]]\nname = {_quoted(charter_name(one))}\nkey = {_quoted(one.public.line)}\n"

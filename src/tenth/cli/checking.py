@@ -15,11 +15,14 @@ from tenth.cli import words
 from tenth.cli.beginning import PURPOSE
 from tenth.cli.options import json_option
 from tenth.cli.outcome import emit
-from tenth.errors import BadCharter, WrongInput
+from tenth.errors import BadCharter, RunRefused, WrongInput
 from tenth.gate.lease import SLACK
 from tenth.gate.sealing import data_files
+from tenth.probes.outside import Probe, held, probe
+from tenth.quarantine import sandbox
+from tenth.quarantine.protections import Protection, protections
 from tenth.sanitise import plain
-from tenth.supervisor import leash, sandbox
+from tenth.supervisor import leash
 
 
 @click.command("check")
@@ -32,12 +35,12 @@ def check_command(charter: Path, as_json: bool) -> None:
     """
     agreed = load(charter)
     data = [documents(charter.resolve().parent, phase) for phase in agreed.phases]
-    held = sandbox.protections(leash.cgroup_parent() is not None)
+    found, holds = probe(), protections(leash.cgroup_parent() is not None)
     if as_json:
-        emit(_record(agreed, data, held))
+        emit(_record(agreed, data, holds, found))
     else:
-        _print(agreed, data, held)
-    startable(agreed)
+        _print(agreed, data, holds, found)
+    startable(agreed, found)
 
 
 def load(path: Path) -> Charter:
@@ -60,9 +63,15 @@ def load(path: Path) -> Charter:
     return agreed
 
 
-def startable(agreed: Charter) -> None:
+def startable(agreed: Charter, found: list[Probe]) -> None:
     """Raises what would keep a run of this charter from starting here."""
     sandbox.require(agreed.quarantine.level)
+    if LEVELS.index(held(found)) < LEVELS.index(agreed.quarantine.level):
+        raise RunRefused(
+            f"quarantine level '{agreed.quarantine.level}' cannot be held",
+            f"an attempt to escape got out: {', '.join(one.name for one in found if not one.contained)[:200]}",
+            "'tenth probe' shows what it met; report it, and agree on a lower level or another machine",
+        )
     for what, command in [(f"phase '{p.name}'", p.command) for p in agreed.phases] + [
         (f"evidence '{e.name}'", e.command) for e in agreed.evidence
     ]:
@@ -90,7 +99,7 @@ def _limits(agreed: Charter) -> dict[str, float]:
     return {name: value * share for name, value in agreed.ceiling.record().items()}
 
 
-def _record(agreed: Charter, data: list[dict[str, Any]], held: list[sandbox.Protection]) -> dict[str, Any]:
+def _record(agreed: Charter, data: list[dict[str, Any]], holds: list[Protection], found: list[Probe]) -> dict[str, Any]:
     return {
         "name": agreed.name,
         "purpose": agreed.purpose,
@@ -99,22 +108,23 @@ def _record(agreed: Charter, data: list[dict[str, Any]], held: list[sandbox.Prot
         "data": data,
         "ceiling": agreed.ceiling.record(),
         "lease": _limits(agreed),
-        "level": {"wanted": agreed.quarantine.level, "holds": sandbox.level()},
-        "protections": [one.record() for one in held],
+        "level": {"wanted": agreed.quarantine.level, "holds": held(found)},
+        "protections": [one.record() for one in holds],
         "signatories": sorted(agreed.signatories),
         "watchers": sorted(agreed.watchers),
-        "can_start": LEVELS.index(sandbox.level()) >= LEVELS.index(agreed.quarantine.level),
+        "probes": [one.record() for one in found],
+        "can_start": LEVELS.index(held(found)) >= LEVELS.index(agreed.quarantine.level),
     }
 
 
-def _print(agreed: Charter, data: list[dict[str, Any]], held: list[sandbox.Protection]) -> None:
+def _print(agreed: Charter, data: list[dict[str, Any]], holds: list[Protection], found: list[Probe]) -> None:
     click.secho(f"{agreed.name}", bold=True, nl=False)
     click.echo(f"   {plain(agreed.purpose, limit=400)}")
     click.echo(f"charter {agreed.digest[:16]}…")
     _heading("Training")
-    for phase, found in zip(agreed.phases, data, strict=True):
+    for phase, files in zip(agreed.phases, data, strict=True):
         epochs = words.count(phase.epochs, "epoch")
-        click.echo(f"  {phase.name}: {epochs} over {words.count(found['files'], 'file')}, {words.size(found['bytes'])}")
+        click.echo(f"  {phase.name}: {epochs} over {words.count(files['files'], 'file')}, {words.size(files['bytes'])}")
         click.echo(f"    runs: {plain(' '.join(phase.command), limit=200)}")
     click.echo(
         f"  {words.count(agreed.gates, 'tenth')}, a gate before each and one at the end: {agreed.gates + 1} in all"
@@ -136,11 +146,15 @@ def _print(agreed: Charter, data: list[dict[str, Any]], held: list[sandbox.Prote
         click.echo(f"  {panel.name}: {plain(' '.join(panel.command), limit=200)}")
     if not agreed.evidence:
         click.echo("  none: people would decide on loss and samples alone")
-    _heading(f"Enforced on this machine (level asked for: {agreed.quarantine.level}, held here: {sandbox.level()})")
-    for one in (one for one in held if one.holds):
+    _heading(f"Enforced on this machine (level asked for: {agreed.quarantine.level}, held here: {held(found)})")
+    for one in (one for one in holds if one.holds):
         click.echo(f"  ✓ {one.name}  ({one.how})")
+    contained = sum(one.contained for one in found)
+    click.echo(f"  ✓ {contained} of {len(found)} attempts to escape were contained just now ('tenth probe' shows them)")
     _heading("Not enforced on this machine")
-    for one in (one for one in held if not one.holds):
+    for escape in (one for one in found if not one.contained):
+        click.secho(f"  ✗ an attempt got out: {escape.name}  ({plain(escape.what, limit=80)})", fg="yellow")
+    for one in (one for one in holds if not one.holds):
         click.secho(f"  ✗ {one.name}  ({one.how})", fg="yellow")
     click.echo("  ✗ whoever is root here, or the user who runs the supervisor, can do anything")
 

@@ -17,8 +17,8 @@ from tenth.cli.outcome import emit
 from tenth.cli.replay import Replay, replay
 from tenth.errors import BrokenPromise, WrongInput
 from tenth.gate.sealing import finish, folder_digest
+from tenth.quarantine import sandbox
 from tenth.sanitise import plain
-from tenth.supervisor import sandbox
 
 SECONDS = 600.0
 
@@ -93,10 +93,11 @@ def written(run: Path, checkpoint: Path, prompt: str, options: Sequence[str]) ->
             env={},
         )
         words = [sys.executable, "-m", "tenth.trainer", "generate", str(checkpoint), "--prompt", prompt, *options]
-        done = subprocess.run(
-            sandbox.command_line(words, cell, -1), cwd=folder, env=sandbox.environment(cell), stdin=subprocess.DEVNULL,
-            capture_output=True, timeout=SECONDS, check=False,
-        )  # fmt: skip
+        with sandbox.entering(words, cell) as (line, descriptors):
+            done = subprocess.run(
+                line, cwd=folder, env=sandbox.environment(cell), stdin=subprocess.DEVNULL, capture_output=True,
+                timeout=SECONDS, check=False, pass_fds=descriptors,
+            )  # fmt: skip
     if done.returncode:
         last = done.stderr.decode(errors="replace").strip().splitlines()[-1:]
         do = (

@@ -7,22 +7,26 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Sequence
 from pathlib import Path
 
 from tenth.cli import words
 from tenth.cli.find import is_live
 from tenth.errors import BrokenPromise, RunRefused
 from tenth.opening import begin
+from tenth.probes.outside import Probe, probe
+from tenth.quarantine.protections import protections
 from tenth.sanitise import plain
-from tenth.supervisor import leash, sandbox
+from tenth.supervisor import leash
 
 START_SECONDS = 120.0
 """A long log is verified before anybody is let in."""
 
 
-def open_run(charter: Path, runs: Path) -> Path:
-    """Make a run directory for a charter that was checked."""
-    return begin(charter, runs, sandbox.protections(leash.cgroup_parent() is not None), time.time()).path
+def open_run(charter: Path, runs: Path, found: Sequence[Probe] = ()) -> Path:
+    """Make a run directory for a charter that was checked; what probing the quarantine found is pinned with it."""
+    probes = [one.record() for one in found or probe()]
+    return begin(charter, runs, protections(leash.cgroup_parent() is not None), time.time(), probes).path
 
 
 def start(run: Path, *, exit_at_gate: bool = False) -> subprocess.Popen[bytes]:

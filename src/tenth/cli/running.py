@@ -15,6 +15,7 @@ from tenth.cli.outcome import DONE, HALTED, STANCE_EXIT, emit
 from tenth.cli.standing import status_lines, status_of
 from tenth.cli.watching import Watch, ended
 from tenth.errors import RunRefused
+from tenth.probes.outside import probe
 
 
 @click.command("run")
@@ -39,13 +40,14 @@ def run_command(
     if fresh:
         path = Path(charter) / "charter.toml" if os.path.isdir(charter) else Path(charter)
         agreed = load(path)
-        startable(agreed)
+        found = probe()
+        startable(agreed, found)
         if dry_run:
             data = [documents(path.resolve().parent, phase) for phase in agreed.phases]
             return _would(
                 f"would open a run of {path} below {runs}/", {"charter": agreed.digest, "data": data}, as_json
             )
-        run = holding.open_run(path, runs)
+        run = holding.open_run(path, runs, found)
     else:
         run = Path(find_run(charter, folder=str(runs), quiet=as_json))
         if dry_run:

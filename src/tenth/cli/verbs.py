@@ -19,6 +19,7 @@ VERBS: Mapping[str, tuple[str, str]] = {
     "key": ("tenth.cli.keyring", "Make and show the keys that people sign with."),
     "init": ("tenth.cli.beginning", "Write a commented charter and recipe into a folder."),
     "check": ("tenth.cli.checking", "Say what a charter means, and what this machine can enforce."),
+    "probe": ("tenth.cli.probing", "Try to get out of this machine's quarantine, and say what held."),
     "run": ("tenth.cli.running", "Begin a run, or go on with one, and watch it."),
     "status": ("tenth.cli.standing", "Say where a run stands, and whom it waits for."),
     "watch": ("tenth.cli.watching", "See samples and figures as they come; one key pulls."),

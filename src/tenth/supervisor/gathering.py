@@ -20,7 +20,7 @@ from tenth.errors import TenthError, WrongInput
 from tenth.gate.adjustment import patched_recipe, without_excluded
 from tenth.gate.history import History
 from tenth.gate.sealing import data_listing, folder_digest, seal
-from tenth.supervisor import sandbox
+from tenth.quarantine import sandbox
 from tenth.supervisor.leash import Leash
 from tenth.supervisor.rundir import RunDir
 

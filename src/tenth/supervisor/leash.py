@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import IO, ClassVar
 
 from tenth.errors import RunRefused
-from tenth.supervisor import sandbox
+from tenth.quarantine import sandbox
 
 TICKS = os.sysconf("SC_CLK_TCK")
 PATIENCE = 5.0
@@ -87,17 +87,16 @@ class Leash:
             door = os.open(self._group / "cgroup.procs", os.O_WRONLY | os.O_CLOEXEC)
 
         def prepare() -> None:
-            sandbox.limit_resources()
             _prctl(_PR_SET_PDEATHSIG, int(signal.SIGTERM), 0, 0, 0)  # the launcher clears its tree
             if os.getppid() != supervisor:
                 os._exit(125)
 
-        line, env = sandbox.command_line(command, cell, door), sandbox.environment(cell)
-        keep = [*keep, door] if door >= 0 else keep
-        self._child = subprocess.Popen(
-            line, cwd=cell.cwd, env=env, stdin=subprocess.DEVNULL, stdout=log, stderr=log,
-            pass_fds=tuple(keep), start_new_session=True, preexec_fn=prepare,  # noqa: PLW1509 (one thread, so it is safe)
-        )  # fmt: skip
+        with sandbox.entering(command, cell, door) as (line, descriptors):
+            self._child = subprocess.Popen(
+                line, cwd=cell.cwd, env=sandbox.environment(cell), stdin=subprocess.DEVNULL, stdout=log, stderr=log,
+                pass_fds=(*keep, *descriptors, *([door] if door >= 0 else [])), start_new_session=True,
+                preexec_fn=prepare,  # noqa: PLW1509 (one thread, so it is safe)
+            )  # fmt: skip
         if door >= 0:
             os.close(door)
         self.pid = self._child.pid

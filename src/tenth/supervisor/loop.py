@@ -18,8 +18,10 @@ from tenth.charter import Compute
 from tenth.errors import RunRefused, WrongInput
 from tenth.log.entry import Entry, timestamp
 from tenth.log.store import LogWriter
+from tenth.quarantine import sandbox
+from tenth.quarantine.protections import protections
 from tenth.state import Stance
-from tenth.supervisor import gathering, leash, people, sandbox
+from tenth.supervisor import gathering, leash, people
 from tenth.supervisor.control import Control
 from tenth.supervisor.gathering import Steps, Trip
 from tenth.supervisor.rundir import RunDir
@@ -288,6 +290,8 @@ class Supervisor:
         if status == 0 and trainee.position is not None:
             self.drop_trainee()
             self._work = self._finish(trainee)
+        elif status == 128 + signal.SIGSYS:
+            self.trip("escape", "the trainer asked for a system call that no honest trainer asks for, and was killed")
         else:
             what = f"status {status}" if status is not None and status >= 0 else f"signal {-(status or 0)}"
             said = "without saying that it was done" if trainee.position is None else "after it said it was done"
@@ -387,7 +391,7 @@ class Supervisor:
             "log": {"size": self.log.tree.size, "root": self.log.tree.root().hex()},
             **gathering.digests_in_force(run, history),
             "evidence": panels,
-            "protections": [one.record() for one in sandbox.protections(leash.cgroup_parent() is not None)],
+            "protections": [one.record() for one in protections(leash.cgroup_parent() is not None)],
         }
         found = gathering.write_dossier(run, path, dossier)
         body = {"gate": history.state.gate, "path": path, "dossier": found, "spent": spent.record()}

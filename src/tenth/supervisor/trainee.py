@@ -10,7 +10,7 @@ from typing import Any
 from tenth.charter import Phase
 from tenth.gate.history import History
 from tenth.gate.lease import Lease
-from tenth.supervisor import sandbox
+from tenth.quarantine import sandbox
 from tenth.supervisor.channel import Channel
 from tenth.supervisor.leash import Leash
 from tenth.supervisor.rundir import RunDir

@@ -14,7 +14,7 @@ from pathlib import Path
 
 from tenth.errors import WrongInput
 from tenth.keys import SigningKey
-from tenth.supervisor import sandbox
+from tenth.quarantine import sandbox
 
 LEFT_OUT = {"test", "tests", "idlelib", "lib2to3", "site-packages", "dist-packages", "ensurepip", "turtledemo"}
 LEFT_OUT |= {"__pycache__", "encodings", "pydoc_data"}

@@ -1,25 +1,35 @@
 """The launcher: keeps the trainer's tree together, in either back-end, and outlives no supervisor.
 
-Run as ``python -I -S launch.py DOOR COMMAND...``. It gains no privileges any more, adopts every orphan of the tree
-(child subreaper), stays awake when the tree is frozen, and kills the whole tree when it hears that the supervisor has
-died (promise 6). Standard library only.
+Run as ``python -I -S launch.py DOOR RULESET FILTER COMMAND...``; each of the three is a descriptor, or -1. It gains no
+privileges any more, adopts every orphan of the tree (child subreaper), stays awake when the tree is frozen, and kills
+the whole tree when it hears that the supervisor has died (promise 6). Its child binds itself to the Landlock ruleset
+and the system-call filter before it becomes the command. Standard library only.
 """
 
 from __future__ import annotations
 
 import ctypes
 import os
+import resource
 import signal
 import sys
 from pathlib import Path
 
 PR_SET_PDEATHSIG, PR_SET_NO_NEW_PRIVS, PR_SET_CHILD_SUBREAPER = 1, 38, 36
+PR_SET_SECCOMP, MODE_FILTER, PR_CAPBSET_DROP, LANDLOCK_RESTRICT_SELF = 22, 2, 24, 446
+_libc = ctypes.CDLL(None, use_errno=True)
 
 
-def main(door: int, command: list[str]) -> int:
-    """``door``: descriptor of the procs file of a cgroup for the child, or -1."""
+class _Program(ctypes.Structure):
+    """struct sock_fprog"""
+
+    _fields_ = (("length", ctypes.c_ushort), ("instructions", ctypes.c_char_p))
+
+
+def main(door: int, ruleset: int, screen: int, command: list[str]) -> int:
+    """``door``: descriptor of the procs file of a cgroup for the child."""
     parent = os.getppid()
-    prctl = ctypes.CDLL(None, use_errno=True).prctl
+    prctl = _libc.prctl
     for option, value in ((PR_SET_NO_NEW_PRIVS, 1), (PR_SET_CHILD_SUBREAPER, 1), (PR_SET_PDEATHSIG, signal.SIGTERM)):
         if prctl(option, int(value), 0, 0, 0) != 0:
             print(f"tenth: prctl({option}) failed: {os.strerror(ctypes.get_errno())}", file=sys.stderr)
@@ -31,24 +41,40 @@ def main(door: int, command: list[str]) -> int:
         return 125
     child = os.fork()
     if child == 0:
-        _become(door, command)
-    os.closerange(3, 64)
+        _become(door, ruleset, screen, command)
+    os.closerange(3, 1024)
     return _reap_until(child)
 
 
-def _become(door: int, command: list[str]) -> None:
+def _become(door: int, ruleset: int, screen: int, command: list[str]) -> None:
     try:
         if door >= 0:
             os.write(door, b"0")
             os.close(door)
         os.setsid()
+        resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
         for name in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
             signal.signal(name, signal.SIG_DFL)
+        if ruleset >= 0:
+            _check(_libc.syscall(LANDLOCK_RESTRICT_SELF, ruleset, 0), "the folders cannot be closed")
+            os.close(ruleset)
+        if screen >= 0:
+            for capability in range(64):
+                _libc.prctl(PR_CAPBSET_DROP, capability, 0, 0, 0)  # fails for those that are not held anyway
+            instructions = os.read(screen, 1 << 16)
+            os.close(screen)
+            program = _Program(len(instructions) // 8, instructions)
+            _check(_libc.prctl(PR_SET_SECCOMP, MODE_FILTER, ctypes.byref(program), 0, 0), "calls cannot be filtered")
         os.execvp(command[0], command)  # noqa: S606 (no shell is wanted)
     except OSError as error:
         print(f"tenth: cannot run {command[0]}: {error.strerror}", file=sys.stderr)
     finally:
         os._exit(127)
+
+
+def _check(result: int, what: str) -> None:
+    if result != 0:
+        raise OSError(ctypes.get_errno(), what)
 
 
 def _reap_until(child: int) -> int:
@@ -57,7 +83,8 @@ def _reap_until(child: int) -> int:
         pid, status = os.wait()
         if pid == child:
             _kill_tree()
-            return os.waitstatus_to_exitcode(status) & 0xFF
+            code = os.waitstatus_to_exitcode(status)
+            return 128 - code if code < 0 else code
 
 
 def _end() -> None:
@@ -79,4 +106,4 @@ def _children() -> list[int]:
 
 
 if __name__ == "__main__":
-    sys.exit(main(int(sys.argv[1]), sys.argv[2:]))
+    sys.exit(main(int(sys.argv[1]), int(sys.argv[2]), int(sys.argv[3]), sys.argv[4:]))

@@ -1,0 +1,208 @@
+"""The sandbox: how every untrusted child is kept in, and how much of that this machine can hold.
+
+Back-end A is bubblewrap: namespaces, and a world in which only what is listed here exists. Back-end B needs no
+package: Landlock allows the same paths, and nothing else. Both run under one system-call filter, without capabilities,
+behind one launcher. Does not protect against: kernel bugs; in back-end B, `stat` of any path.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+
+from tenth.charter import LEVELS
+from tenth.errors import RunRefused
+from tenth.quarantine import landlock, seccomp
+
+LAUNCHER = Path(__file__).with_name("launch.py")
+SECRETS = (".ssh", ".gnupg", ".aws", ".config", ".netrc", ".kube", ".docker")
+"""In the home folder: hidden, should it lie in a folder that is shown."""
+PROGRAMS = ("/usr", "/bin", "/sbin", "/lib", "/lib32", "/lib64", "/opt", "/nix/store", "/gnu/store")
+ETC = (
+    "alternatives", "ca-certificates", "fonts", "group", "hosts", "ld.so.cache", "ld.so.conf", "ld.so.conf.d",
+    "localtime", "mime.types", "nsswitch.conf", "os-release", "passwd", "ssl/certs", "ssl/openssl.cnf", "timezone",
+)  # fmt: skip
+"""Of /etc, which also holds passwords and the keys of the host."""
+SYSTEM = ("/sys/devices/system",)
+GPU_SYSTEM = ("/sys/bus/pci", "/sys/devices", "/sys/module", "/sys/class")
+PROC = ("cpuinfo", "filesystems", "loadavg", "meminfo", "stat", "sys/kernel", "sys/vm", "uptime", "version")
+"""Of /proc in back-end B, where it shows the processes of everyone."""
+DEVICES = ("null", "zero", "full", "random", "urandom")
+NAMESPACES = ("user-try", "ipc", "pid", "net", "uts", "cgroup-try")
+SCRATCH_BYTES = 1 << 28
+"""Of /tmp and /dev/shm, which lie in memory and end with the child."""
+
+
+@dataclass(frozen=True)
+class Cell:
+    """What one child may see and touch."""
+
+    writable: Path
+    """The one folder it may write to."""
+    readable: Sequence[Path]
+    """Shown besides the programs of the system, wherever they lie."""
+    hidden: Sequence[Path]
+    """Not shown although they lie below something readable."""
+    sealed: Sequence[Path]
+    """Shown although they lie below something hidden."""
+    cwd: Path
+    env: Mapping[str, str]
+    loopback: bool = False
+    """May its processes talk over the network interface that leads nowhere? Back-end A only."""
+
+
+@cache
+def bubblewrap() -> str | None:
+    """Path of a bubblewrap that works here, by trying it: on some systems it is installed and forbidden."""
+    program = shutil.which("bwrap")
+    if program is None:
+        return None
+    trial = [program, *_namespaces(), "--ro-bind", "/", "/", "--dev", "/dev", "--proc", "/proc", "true"]
+    try:
+        return program if subprocess.run(trial, capture_output=True, timeout=10, check=False).returncode == 0 else None
+    except (OSError, subprocess.TimeoutExpired):
+        return None
+
+
+def level() -> str:
+    """``full``: bubblewrap and the filter. ``partial``: Landlock and the filter. Else ``none``."""
+    if not seccomp.supported():
+        return "none"
+    return "full" if bubblewrap() else "partial" if landlock.version() else "none"
+
+
+def require(wanted: str) -> None:
+    """Refuse to start where the machine cannot hold the charter's level (promise 5)."""
+    if LEVELS.index(level()) < LEVELS.index(wanted):
+        raise RunRefused(
+            f"quarantine level '{wanted}' cannot be held",
+            f"this machine holds '{level()}'; 'tenth check' says what is missing",
+            f'do what it says there, or agree on level = "{level()}"',
+        )
+
+
+@contextlib.contextmanager
+def entering(command: Sequence[str], cell: Cell, door: int = -1) -> Iterator[tuple[list[str], list[int]]]:
+    """The argument vector that runs ``command`` inside ``cell``, and the descriptors that it must inherit.
+
+    ``door`` is a descriptor of a cgroup's procs file, or -1: the launcher stays outside and puts its child in.
+    """
+    with contextlib.ExitStack() as stack:
+
+        def hold(descriptor: int) -> int:
+            stack.callback(os.close, descriptor)
+            return descriptor
+
+        program = bubblewrap()
+        families = (seccomp.LOOPBACK if cell.loopback else (seccomp.UNIX,)) if program else ()
+        screen = hold(_filter(families)) if seccomp.supported() else -1
+        launcher = [sys.executable, "-I", "-S", str(LAUNCHER), str(door)]
+        if program:
+            walls = [program, *_walls(cell), *(["--seccomp", str(screen)] if screen >= 0 else []), "--"]
+            yield [*launcher, "-1", "-1", *walls, *command], [screen][: screen >= 0]
+            return
+        ruleset = hold(_ruleset(cell)) if landlock.version() else -1
+        yield (
+            [*launcher, str(ruleset), str(screen), *command],
+            [descriptor for descriptor in (ruleset, screen) if descriptor >= 0],
+        )
+
+
+def _filter(families: tuple[int, ...]) -> int:
+    """A descriptor from which the filter can be read."""
+    descriptor = os.memfd_create("tenth-filter", 0)
+    os.write(descriptor, seccomp.program(families))
+    os.lseek(descriptor, 0, os.SEEK_SET)
+    return descriptor
+
+
+def _namespaces() -> list[str]:
+    return [f"--unshare-{name}" for name in NAMESPACES]
+
+
+def _walls(cell: Cell) -> list[str]:
+    """bubblewrap's options: later ones lie on top of earlier ones."""
+    gpus = _gpus()
+    line = [*_namespaces(), "--die-with-parent", "--new-session", "--cap-drop", "ALL", "--hostname", "tenth"]
+    line += ["--proc", "/proc", "--dev", "/dev"]
+    for scratch in ("/tmp", "/dev/shm"):  # noqa: S108 (made here, empty)
+        line += ["--size", str(SCRATCH_BYTES), "--tmpfs", scratch]
+    for node in gpus:
+        line += ["--dev-bind", str(node), str(node)]
+    shown = _shown(cell)
+    for path in shown:
+        line += ["--ro-bind", str(path), str(path)]
+    for path in (one for one in cell.hidden if any(one.is_relative_to(above) for above in shown)):
+        line += ["--tmpfs", str(path)] if path.is_dir() else ["--ro-bind", "/dev/null", str(path)]
+    for path in cell.sealed:
+        line += ["--ro-bind", str(path), str(path)]
+    line += ["--bind", str(cell.writable), str(cell.writable)]
+    for made in ("/proc", "/"):  # root could set the kernel's switches through /proc/sys
+        line += ["--remount-ro", made]
+    return [*line, "--chdir", str(cell.cwd)]
+
+
+def _ruleset(cell: Cell) -> int:
+    """Landlock's rules for the same world. What is hidden below something readable cannot be taken out again: such a
+    folder is opened entry by entry instead."""
+    readable = [*_without(_shown(cell), cell.hidden), *cell.sealed, *(Path("/proc") / name for name in PROC)]
+    return landlock.rules(readable, [cell.writable, *(Path("/dev") / name for name in DEVICES), *_gpus()])
+
+
+def _without(paths: Iterable[Path], hidden: Sequence[Path]) -> Iterator[Path]:
+    """The same paths, with those that lead to something hidden replaced by what else lies in them."""
+    for path in paths:
+        if any(path.is_relative_to(one) for one in hidden):
+            continue
+        if any(one.is_relative_to(path) for one in hidden):
+            yield from _without(sorted(path.iterdir()), hidden)
+        else:
+            yield path
+
+
+def _shown(cell: Cell) -> list[Path]:
+    """What may be read, outermost first, nothing twice."""
+    system = [*PROGRAMS, *(f"/etc/{name}" for name in ETC), *SYSTEM, *(GPU_SYSTEM if _gpus() else ())]
+    given = [path for one in (*cell.readable, *_interpreter()) for path in (one, one.resolve())]
+    found: list[Path] = []
+    for path in sorted({*map(Path, system), *given}):
+        if path.exists() and not any(path.is_relative_to(above) for above in found):
+            found.append(path)
+    return found
+
+
+def _gpus() -> list[Path]:
+    return sorted(Path("/dev").glob("nvidia*"))
+
+
+def absolute(words: Sequence[str]) -> list[Path]:
+    """What a charter's data and commands name by absolute path: shown wherever it lies."""
+    return [Path(word) for word in words if word.startswith("/") and Path(word).exists()]
+
+
+def _interpreter() -> set[Path]:
+    """Where Python and this package lie."""
+    return {Path(sys.prefix), Path(sys.base_prefix), *(Path(place) for place in sys.path if Path(place).is_dir())}
+
+
+def hidden_from_everyone() -> list[Path]:
+    """The keys and logins of the person who runs the supervisor."""
+    home = Path.home()
+    found = [home / name for name in SECRETS]
+    if state := os.environ.get("TENTH_HOME"):
+        found.append(Path(state))
+    return [path for path in found if path.exists()]
+
+
+def environment(cell: Cell) -> dict[str, str]:
+    """An environment that tells nothing about the person who started the run."""
+    path = f"{Path(sys.prefix) / 'bin'}:/usr/local/bin:/usr/bin:/bin"
+    fixed = {"PATH": path, "HOME": str(cell.writable), "LANG": "C.UTF-8", "TMPDIR": str(cell.writable)}
+    return {**fixed, **cell.env}
