@@ -19,7 +19,19 @@ SOURCE = Path(__file__).resolve().parent.parent / "src" / "tenth"
 LIMIT = 3000
 SILENT = {tokenize.COMMENT, tokenize.NL, tokenize.NEWLINE, tokenize.INDENT, tokenize.DEDENT, tokenize.ENDMARKER}
 """Tokens that are no code."""
-CORE = ("__init__", "errors", "encoding", "keys", "charter", "log", "state", "gate", "verify", "quarantine", "supervisor")
+CORE = (
+    "__init__",
+    "errors",
+    "encoding",
+    "keys",
+    "charter",
+    "log",
+    "state",
+    "gate",
+    "verify",
+    "quarantine",
+    "supervisor",
+)
 OUTSIDE = ("probes", "client", "trainer", "evidence", "cli", "opening", "sanitise", "py.typed")
 
 

@@ -16,14 +16,11 @@ import pytest
 
 from core.live import PYTHON, Live, machines
 from tenth import opening
-from tenth.quarantine import sandbox
+from tenth.probes.outside import LEFT_OPEN, probe
+from tenth.quarantine import landlock, sandbox, seccomp
 
 PROMISE = 5
-STATUS = (
-    "partly kept: with bubblewrap there is no network, one writable folder, and no sight of keys, log and other "
-    "processes, but other files can be read, local sockets reached, and no system call is filtered; without it, less "
-    "holds"
-)
+STATUS = "kept with bubblewrap; without it, all but what docs/threat-model.md lists for level 'partial'"
 
 needs_walls = pytest.mark.skipif(sandbox.bubblewrap() is None, reason="bubblewrap is not installed or not allowed here")
 
@@ -41,9 +38,10 @@ def refused(found: Any) -> bool:
     return isinstance(found, str) and "Error" in found
 
 
-@pytest.fixture
-def burglar(live: Callable[..., Live]) -> Live:
-    return live(trainer="burglar.py", level="full").begin()
+@pytest.fixture(params=machines())
+def burglar(live: Callable[..., Live], request: pytest.FixtureRequest) -> Live:
+    level = "full" if "bwrap" in request.param else "partial"
+    return live(trainer="burglar.py", level=level, machine=request.param).begin()
 
 
 @pytest.fixture
@@ -59,7 +57,6 @@ def home(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
     return folder
 
 
-@needs_walls
 def test_no_network(burglar: Live) -> None:
     with (
         closing(socket.create_server(("127.0.0.1", 0))) as tcp,
@@ -82,6 +79,7 @@ def test_no_network(burglar: Live) -> None:
             unix=[f"{folder}/host.sock", "/run/docker.sock", "/run/systemd/private", "/run/user/0/bus"],
         )
         assert refused(found["tcp"])
+        assert refused(found["udp"])
         assert refused(found["abstract"])
         assert all(refused(value) for key, value in found.items() if key.startswith("unix"))
         for one in (tcp, abstract, named, udp):
@@ -93,7 +91,6 @@ def test_no_network(burglar: Live) -> None:
             udp.recv(100)
 
 
-@needs_walls
 def test_no_key_no_log_and_no_control(burglar: Live, home: Path) -> None:
     (burglar.path / "samples" / "secret").write_text("x")
     names = ("supervisor.key", "supervisor.lock", "log/entries.jsonl", "log/heads", "charter.toml", "samples/secret")
@@ -104,11 +101,11 @@ def test_no_key_no_log_and_no_control(burglar: Live, home: Path) -> None:
     assert [path for path in secrets if not path.exists()] == [], "they were there to be found"
     assert [path for path in secrets if found[f"read {path}"] is True] == []
     assert refused(found[f"unix {control}"])
-    assert set(found[f"list {burglar.path}"]) <= {"work", "recipe.toml", "data.phase0.jsonl", "checkpoints"}
+    listed = found[f"list {burglar.path}"]
+    assert refused(listed) or set(listed) <= {"work", "recipe.toml", "data.phase0.jsonl", "checkpoints"}
     assert not {name for name in found["environment"] if "TENTH" in name} - {"TENTH_FD"}
 
 
-@needs_walls
 def test_no_key_of_another_run(live: Callable[..., Live], burglar: Live) -> None:
     """Runs of one project lie side by side."""
     other = opening.begin(burglar.root / "charter.toml", burglar.path.parent, [], 0.0)
@@ -117,7 +114,6 @@ def test_no_key_of_another_run(live: Callable[..., Live], burglar: Live) -> None
     assert [path for path in secrets if found[f"read {path}"] is True] == []
 
 
-@needs_walls
 def test_no_file_is_written_outside_the_work_folder(burglar: Live) -> None:
     run = burglar
     targets = [
@@ -141,7 +137,6 @@ def test_no_file_is_written_outside_the_work_folder(burglar: Live) -> None:
     assert (run.path / "work" / "mine").read_text() == "mine"
 
 
-@needs_walls
 def test_no_other_process_is_seen_or_signalled(burglar: Live) -> None:
     with subprocess.Popen(["sleep", "1000"]) as bystander:
         try:
@@ -152,10 +147,9 @@ def test_no_other_process_is_seen_or_signalled(burglar: Live) -> None:
             bystander.kill()
     assert [key for key, value in found.items() if key.startswith("signal") and not refused(value)] == []
     assert refused(found[f"read /proc/{os.getpid()}/environ"])
-    assert len(found["processes"]) <= 4, "its own, and nobody else's"
+    assert refused(found["processes"]) or len(found["processes"]) <= 4, "its own, and nobody else's"
 
 
-@needs_walls
 def test_the_checkpoints_are_shown_but_cannot_be_changed(burglar: Live) -> None:
     loot(burglar)
     kept = burglar.path / "checkpoints" / "01" / "loot"
@@ -187,7 +181,7 @@ def test_a_charter_that_wants_walls_does_not_begin_without(live: Callable[..., L
     run = live(level="full", machine="neither").begin()
     run.start(answer=False)
     assert run.ended() == 1
-    assert "bubblewrap" in run.said()
+    assert "this machine holds 'partial'" in run.said()
     assert run.events() == ["opened"]
 
 
@@ -196,14 +190,44 @@ def test_every_dossier_says_what_holds(live: Callable[..., Live], machine: str) 
     run = live(machine=machine).start()
     run.until("GATE", gate=0)
     holds = {row["name"]: row["holds"] for row in run.dossier()["protections"]}
-    walls = "bwrap" in machine
-    assert holds["no network"] is walls
-    assert holds["keys, log and control socket hidden"] is walls
-    assert holds["system calls filtered"] is False
+    assert (
+        [name for name, one in holds.items() if not one] == [] if "bwrap" in machine else ["cannot see other processes"]
+    )
 
 
-@pytest.mark.parametrize("machine", machines())
-def test_the_gaps_other_files_can_be_read(live: Callable[..., Live], machine: str) -> None:
-    """What keeps this promise from being whole. Whoever closes this gap writes the real test in its place."""
-    found = loot(live(trainer="burglar.py", machine=machine).begin(), read=["/etc/passwd"])
-    assert found["read /etc/passwd"] is True
+@pytest.fixture(params=["bubblewrap", "without"])
+def level(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
+    """Level of the sandbox that is probed."""
+    if request.param == "bubblewrap":
+        if sandbox.bubblewrap() is None:
+            pytest.skip("bubblewrap is not installed or not allowed here")
+        return "full"
+    monkeypatch.setattr(sandbox, "bubblewrap", lambda: None)
+    return "partial"
+
+
+def test_every_attempt_to_escape_is_contained(level: str) -> None:
+    """But for those that the threat model names."""
+    found = probe()
+    assert len(found) >= 45
+    assert sandbox.level() == level
+    assert {one.name: one.what for one in found if not one.contained and one.name not in LEFT_OPEN[level]} == {}
+
+
+def test_the_probes_notice_a_sandbox_with_holes(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The same attempts without walls: a probe that cannot fail would say nothing."""
+    monkeypatch.setattr(sandbox, "bubblewrap", lambda: None)
+    monkeypatch.setattr(landlock, "version", lambda: 0)
+    monkeypatch.setattr(seccomp, "supported", lambda: False)
+    escaped = {one.name for one in probe() if not one.contained}
+    assert {"connect by tcp", "send by udp", "read a file of the host", "signal a process of the host"} <= escaped
+    assert {"connect to a unix socket of the host", "climb out of the folder", "find a process of the host"} <= escaped
+    assert len(escaped) >= 15
+
+
+def test_an_escape_attempt_trips_the_run(live: Callable[..., Live]) -> None:
+    """A system call that no honest trainer makes kills it, and the log says why."""
+    run = live(command=[PYTHON, "-c", "import ctypes; ctypes.CDLL(None).ptrace(0, 0, 0, 0)"]).start()
+    run.consent()
+    run.until("HALTED")
+    assert run.entries()[-1]["body"]["reason"] == "escape"

@@ -51,7 +51,7 @@ if port := want.get("udp"):
     loot["udp"] = attempt(lambda: connect(socket.SOCK_DGRAM, ("127.0.0.1", port)))
 for pid in want.get("pids", []):
     loot[f"signal {pid}"] = attempt(lambda pid=pid: os.kill(pid, signal.SIGCONT))
-loot["processes"] = sorted(int(pid) for pid in os.listdir("/proc") if pid.isdigit())
+loot["processes"] = attempt(lambda: sorted(int(pid) for pid in os.listdir("/proc") if pid.isdigit()))
 loot["environment"] = sorted(os.environ)
 loot["work"] = attempt(lambda: Path(lease["work"], "mine").write_text("mine") and None)
 door.done(lease, loot=json.dumps(loot))

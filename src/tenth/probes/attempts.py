@@ -3,6 +3,9 @@
     python attempts.py FACTS     # prints {"name", "about", "escaped", "what"}, a line each
 
 An attempt that raises, or whose process is killed, is contained. FACTS says what lies outside: see outside.py.
+
+Every attempt is harmless even where nothing holds it: it touches only what outside.py laid out, or asks the kernel for
+something that cannot be done (a wrong number, a path that does not exist), so that the answer alone tells.
 """
 
 from __future__ import annotations
@@ -29,6 +32,7 @@ ATTEMPTS: dict[str, tuple[str, Attempt]] = {}
 SECONDS = 3.0
 """An attempt that hangs longer than this got nowhere."""
 REFUSED = (errno.EPERM, errno.EACCES, errno.ENOSYS)
+NOWHERE = b"/nowhere/tenth-probe"
 
 libc = ctypes.CDLL(None, use_errno=True)
 X86 = os.uname().machine == "x86_64"
@@ -212,19 +216,25 @@ def climb_out_of_the_folder(_: Facts) -> object:
     raise PermissionError("written; whether it arrived is seen outside")
 
 
+def _unnamed(folder: str) -> str:
+    """A file without a name in a folder, gone when it is closed."""
+    os.close(os.open(folder, os.O_TMPFILE | os.O_WRONLY, 0o600))
+    return f"{folder} can be written to"
+
+
 @attempt("files")
 def write_into_the_programs(_: Facts) -> object:
-    return Path("/usr/bin/planted").write_text("out")
+    return _unnamed("/usr/bin")
 
 
 @attempt("files")
 def write_into_the_settings(_: Facts) -> object:
-    return Path("/etc/planted").write_text("out")
+    return _unnamed("/etc")
 
 
 @attempt("files")
 def change_its_own_interpreter(_: Facts) -> object:
-    return Path(sys.prefix, "lib", "planted.pth").write_text("out")
+    return _unnamed(f"{sys.prefix}/lib")
 
 
 @attempt("files")
@@ -249,27 +259,27 @@ def read_a_disk(_: Facts) -> object:
 
 @attempt("files")
 def mount_something(_: Facts) -> object:
-    return call((165, 40), b"none", b".", b"tmpfs", 0, None)
+    return call((165, 40), b"none", NOWHERE, b"tmpfs", 0, None)
 
 
 @attempt("files")
 def mount_the_world_again_to_write(_: Facts) -> object:
-    return call((165, 40), b"none", b"/", None, 32, None)
+    return call((165, 40), b"none", NOWHERE, None, 32, None)
 
 
 @attempt("files")
 def take_a_cover_away(_: Facts) -> object:
-    return call((166, 39), b"/tmp", 2)
+    return call((166, 39), NOWHERE, 2)
 
 
 @attempt("files")
 def mount_by_the_newer_calls(_: Facts) -> object:
-    return call((430, 430), b"tmpfs", 0)
+    return call((430, 430), b"no such file system", 0)
 
 
 @attempt("files")
 def change_the_root(_: Facts) -> object:
-    return call((155, 41), b".", b".")
+    return call((155, 41), NOWHERE, NOWHERE)
 
 
 @attempt("files")
@@ -306,12 +316,6 @@ def signal_a_process_of_the_host(facts: Facts) -> object:
 @attempt("processes")
 def signal_its_supervisor(facts: Facts) -> object:
     os.kill(facts["supervisor"], signal.SIGUSR1)
-    return _noticed()
-
-
-@attempt("processes")
-def signal_everyone(_: Facts) -> object:
-    os.kill(-1, signal.SIGUSR1)
     return _noticed()
 
 
@@ -390,7 +394,7 @@ def compare_with_a_process(facts: Facts) -> object:
 def leave_its_cgroup(_: Facts) -> object:
     for mount in ("/sys/fs/cgroup/unified", "/sys/fs/cgroup"):
         if os.path.exists(f"{mount}/cgroup.procs"):
-            return Path(f"{mount}/cgroup.procs").write_text("0")
+            return os.open(f"{mount}/cgroup.procs", os.O_WRONLY)
     raise FileNotFoundError("no cgroups are shown")
 
 
@@ -505,27 +509,27 @@ def load_a_module(_: Facts) -> object:
 
 @attempt("kernel")
 def replace_the_kernel(_: Facts) -> object:
-    return call((246, 104), 0, 0, None, 0)
+    return call((246, 104), 0, 0, None, 0xFFFF)
 
 
 @attempt("kernel")
 def set_the_clock(_: Facts) -> object:
-    return call((227, 112), 0, struct.pack("qq", int(time.time()), 0))
+    return call((227, 112), 0, struct.pack("qq", 0, -1))  # minus one nanosecond
 
 
 @attempt("kernel")
 def set_the_time_of_day(_: Facts) -> object:
-    return call((164, 170), struct.pack("qq", int(time.time()), 0), None)
+    return call((164, 170), struct.pack("qq", 0, -1), None)
 
 
 @attempt("kernel")
 def bend_the_clock(_: Facts) -> object:
-    return call((159, 171), struct.pack("I", 1) + bytes(204))
+    return call((159, 171), struct.pack("I", 0x4000) + bytes(204))  # ticks of no length
 
 
 @attempt("kernel")
 def rename_the_machine(_: Facts) -> object:
-    return call((170, 161), b"tenth-probe", 11)
+    return call((170, 161), b"", -1)
 
 
 @attempt("kernel")
@@ -600,7 +604,6 @@ def run(name: str, facts: Facts) -> dict[str, Any]:
 
 def main() -> None:
     facts = json.loads(sys.argv[1])
-    signal.signal(signal.SIGUSR1, signal.SIG_IGN)  # attempts send it to everyone
     for name in ATTEMPTS:
         print(json.dumps({"name": name, "about": ATTEMPTS[name][0], **run(name, facts)}), flush=True)
 

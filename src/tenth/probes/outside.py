@@ -126,9 +126,9 @@ def _temptations(outside: Path) -> Iterator[tuple[dict[str, Any], Any]]:
             if os.getpriority(os.PRIO_PROCESS, victim.pid) != os.getpriority(os.PRIO_PROCESS, 0):
                 found += ["slow a process down"]
             if victim.poll() is not None:
-                found += ["signal a process of the host", "signal everyone"]
+                found += ["signal a process of the host"]
             if heard:
-                found += ["signal its supervisor", "signal everyone"]
+                found += ["signal its supervisor"]
             return found
 
         yield facts, arrived
