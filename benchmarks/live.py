@@ -22,7 +22,6 @@ from tenth.gate import statement
 from tenth.keys import SigningKey
 from tenth.log.entry import timestamp
 from tenth.quarantine import sandbox
-from tenth.quarantine.protections import protections
 from tenth.supervisor import leash
 from tenth.trainer import recipe as recipes
 from tenth.trainer.__main__ import ARENAS
@@ -93,7 +92,7 @@ class Live:
             (self.root / "data" / "poem.txt").write_text("a rose is a rose\n")
         shutil.copy(Path(recipes.__file__).parent / "recipes" / "demo.toml", self.root / "recipe.toml")
         (self.root / "charter.toml").write_text(self._charter())
-        held = protections(leash.cgroup_parent() is not None)
+        held = sandbox.means(leash.cgroup_parent() is not None)
         self.path = opening.begin(self.root / "charter.toml", self.folder / "runs", held, time.time()).path
 
     def _charter(self) -> str:

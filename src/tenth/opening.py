@@ -21,14 +21,14 @@ from tenth.errors import WrongInput
 from tenth.gate.sealing import data_listing, finish
 from tenth.keys import SigningKey
 from tenth.log.store import LogWriter
-from tenth.quarantine.protections import Protection
+from tenth.quarantine.sandbox import Means
 from tenth.supervisor.rundir import RunDir
 
 FOLDERS = ("log", "gates", "checkpoints", "samples", "work")
 
 
 def begin(
-    charter_file: Path, runs: Path, protections: list[Protection], now: float, probes: Sequence[dict[str, Any]] = ()
+    charter_file: Path, runs: Path, protections: list[Means], now: float, probes: Sequence[dict[str, Any]] = ()
 ) -> RunDir:
     """Make a run directory with its first log entry, ``opened``; it appears under its name only when it is whole."""
     source = _read(charter_file)
@@ -62,7 +62,7 @@ def _write_agreement(
     charter: Charter,
     root: Path,
     run: str,
-    protections: list[Protection],
+    protections: list[Means],
     probes: Sequence[dict[str, Any]],
 ) -> dict[str, Any]:
     """Copy what was agreed, pin what it speaks of; returns the body of ``opened`` but for the log's key."""

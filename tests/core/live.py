@@ -28,7 +28,6 @@ from tenth.gate import statement
 from tenth.keys import SigningKey
 from tenth.log.entry import timestamp
 from tenth.quarantine import sandbox
-from tenth.quarantine.protections import protections
 from tenth.supervisor import leash
 from tenth.supervisor.rundir import RunDir
 from tenth.verify import Report, verify
@@ -154,8 +153,9 @@ class Live:
             (self.root / "data" / name).write_text(text)
         (self.root / "recipe.toml").write_text(self.recipe)
         (self.root / "charter.toml").write_text(self.charter())
-        has_cgroup = leash.cgroup_parent() is not None
-        self.begun = opening.begin(self.root / "charter.toml", self.root / "runs", protections(has_cgroup), time.time())
+        self.begun = opening.begin(
+            self.root / "charter.toml", self.root / "runs", sandbox.means(has_cgroup), time.time()
+        )
         return self
 
     # --- the supervisor ----------------------------------------------------------------------------------------------

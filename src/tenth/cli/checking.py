@@ -20,9 +20,27 @@ from tenth.gate.lease import SLACK
 from tenth.gate.sealing import data_files
 from tenth.probes.outside import Probe, held, probe
 from tenth.quarantine import sandbox
-from tenth.quarantine.protections import Protection, protections
 from tenth.sanitise import plain
 from tenth.supervisor import leash
+
+ALWAYS = (
+    "no privileges gained, no capabilities, no core dumps",
+    "the whole tree stops at once, dies with the supervisor, and is metered, dead children included",
+)
+WORDS = {
+    "full": (
+        "no network and no socket of any other program",
+        "reads only the programs of the system, the charter's folder and its data; writes only its work folder",
+        "no sight of keys, log, control socket, other runs",
+        "no signal to any other process",
+        "no sight of any other process",
+        "no system call that has been a way out of a sandbox",
+        *ALWAYS,
+    ),
+    "none": ALWAYS,
+}
+WORDS["partial"] = tuple(word for word in WORDS["full"] if word != "no sight of any other process")
+"""What each level means, in plain words; the probes hold it to them."""
 
 
 @click.command("check")
@@ -35,7 +53,7 @@ def check_command(charter: Path, as_json: bool) -> None:
     """
     agreed = load(charter)
     data = [documents(charter.resolve().parent, phase) for phase in agreed.phases]
-    found, holds = probe(), protections(leash.cgroup_parent() is not None)
+    found, holds = probe(), sandbox.means(leash.cgroup_parent() is not None)
     if as_json:
         emit(_record(agreed, data, holds, found))
     else:
@@ -99,7 +117,9 @@ def _limits(agreed: Charter) -> dict[str, float]:
     return {name: value * share for name, value in agreed.ceiling.record().items()}
 
 
-def _record(agreed: Charter, data: list[dict[str, Any]], holds: list[Protection], found: list[Probe]) -> dict[str, Any]:
+def _record(
+    agreed: Charter, data: list[dict[str, Any]], holds: list[sandbox.Means], found: list[Probe]
+) -> dict[str, Any]:
     return {
         "name": agreed.name,
         "purpose": agreed.purpose,
@@ -117,7 +137,7 @@ def _record(agreed: Charter, data: list[dict[str, Any]], holds: list[Protection]
     }
 
 
-def _print(agreed: Charter, data: list[dict[str, Any]], holds: list[Protection], found: list[Probe]) -> None:
+def _print(agreed: Charter, data: list[dict[str, Any]], holds: list[sandbox.Means], found: list[Probe]) -> None:
     click.secho(f"{agreed.name}", bold=True, nl=False)
     click.echo(f"   {plain(agreed.purpose, limit=400)}")
     click.echo(f"charter {agreed.digest[:16]}…")
@@ -147,13 +167,17 @@ def _print(agreed: Charter, data: list[dict[str, Any]], holds: list[Protection],
     if not agreed.evidence:
         click.echo("  none: people would decide on loss and samples alone")
     _heading(f"Enforced on this machine (level asked for: {agreed.quarantine.level}, held here: {held(found)})")
+    for word in WORDS[sandbox.level()]:
+        click.echo(f"  ✓ {word}")
     for one in (one for one in holds if one.holds):
-        click.echo(f"  ✓ {one.name}  ({one.how})")
+        click.echo(f"  ✓ by {one.name}  ({one.how})")
     contained = sum(one.contained for one in found)
     click.echo(f"  ✓ {contained} of {len(found)} attempts to escape were contained just now ('tenth probe' shows them)")
     _heading("Not enforced on this machine")
     for escape in (one for one in found if not one.contained):
         click.secho(f"  ✗ an attempt got out: {escape.name}  ({plain(escape.what, limit=80)})", fg="yellow")
+    for word in (word for word in WORDS["full"] if word not in WORDS[sandbox.level()]):
+        click.secho(f"  ✗ {word}  (needs bubblewrap)", fg="yellow")
     for one in (one for one in holds if not one.holds):
         click.secho(f"  ✗ {one.name}  ({one.how})", fg="yellow")
     click.echo("  ✗ whoever is root here, or the user who runs the supervisor, can do anything")

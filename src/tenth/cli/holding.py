@@ -15,7 +15,7 @@ from tenth.cli.find import is_live
 from tenth.errors import BrokenPromise, RunRefused
 from tenth.opening import begin
 from tenth.probes.outside import Probe, probe
-from tenth.quarantine.protections import protections
+from tenth.quarantine import sandbox
 from tenth.sanitise import plain
 from tenth.supervisor import leash
 
@@ -26,7 +26,7 @@ START_SECONDS = 120.0
 def open_run(charter: Path, runs: Path, found: Sequence[Probe] = ()) -> Path:
     """Make a run directory for a charter that was checked; what probing the quarantine found is pinned with it."""
     probes = [one.record() for one in found or probe()]
-    return begin(charter, runs, protections(leash.cgroup_parent() is not None), time.time(), probes).path
+    return begin(charter, runs, sandbox.means(leash.cgroup_parent() is not None), time.time(), probes).path
 
 
 def start(run: Path, *, exit_at_gate: bool = False) -> subprocess.Popen[bytes]:

@@ -16,6 +16,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 from tenth.charter import LEVELS
 from tenth.errors import RunRefused
@@ -58,6 +59,18 @@ class Cell:
     """May its processes talk over the network interface that leads nowhere? Back-end A only."""
 
 
+@dataclass(frozen=True)
+class Means:
+    """Something that keeps children in, and whether this machine has it."""
+
+    name: str
+    holds: bool
+    how: str
+
+    def record(self) -> dict[str, Any]:
+        return {"name": self.name, "holds": self.holds, "how": self.how}
+
+
 @cache
 def bubblewrap() -> str | None:
     """Path of a bubblewrap that works here, by trying it: on some systems it is installed and forbidden."""
@@ -76,6 +89,17 @@ def level() -> str:
     if not seccomp.supported():
         return "none"
     return "full" if bubblewrap() else "partial" if landlock.version() else "none"
+
+
+def means(cgroup: bool) -> list[Means]:
+    """What there is here; part of every dossier, so it is signed. What follows from it, 'tenth check' says."""
+    walls, rules, screen = bubblewrap(), landlock.version(), seccomp.supported()
+    return [
+        Means("namespaces", walls is not None, walls or "bubblewrap is not installed or not allowed here"),
+        Means("rules for files", walls is not None or rules > 0, "bubblewrap" if walls else f"Landlock {rules}"),
+        Means("filter of system calls", screen, "seccomp" if screen else "not built for this processor"),
+        Means("groups of processes", cgroup, "cgroup v2" if cgroup else "no cgroup of ours: the tree is walked"),
+    ]
 
 
 def require(wanted: str) -> None:

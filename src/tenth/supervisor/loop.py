@@ -19,7 +19,6 @@ from tenth.errors import RunRefused, WrongInput
 from tenth.log.entry import Entry, timestamp
 from tenth.log.store import LogWriter
 from tenth.quarantine import sandbox
-from tenth.quarantine.protections import protections
 from tenth.state import Stance
 from tenth.supervisor import gathering, leash, people
 from tenth.supervisor.control import Control
@@ -391,7 +390,7 @@ class Supervisor:
             "log": {"size": self.log.tree.size, "root": self.log.tree.root().hex()},
             **gathering.digests_in_force(run, history),
             "evidence": panels,
-            "protections": [one.record() for one in protections(leash.cgroup_parent() is not None)],
+            "protections": [one.record() for one in sandbox.means(leash.cgroup_parent() is not None)],
         }
         found = gathering.write_dossier(run, path, dossier)
         body = {"gate": history.state.gate, "path": path, "dossier": found, "spent": spent.record()}
