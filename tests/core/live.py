@@ -153,9 +153,8 @@ class Live:
             (self.root / "data" / name).write_text(text)
         (self.root / "recipe.toml").write_text(self.recipe)
         (self.root / "charter.toml").write_text(self.charter())
-        self.begun = opening.begin(
-            self.root / "charter.toml", self.root / "runs", sandbox.means(has_cgroup), time.time()
-        )
+        means = sandbox.means(leash.cgroup_parent() is not None)
+        self.begun = opening.begin(self.root / "charter.toml", self.root / "runs", means, time.time())
         return self
 
     # --- the supervisor ----------------------------------------------------------------------------------------------
