@@ -32,7 +32,7 @@ CORE = (
     "quarantine",
     "supervisor",
 )
-OUTSIDE = ("probes", "client", "trainer", "evidence", "cli", "opening", "sanitise", "py.typed")
+OUTSIDE = ("keyfile", "probes", "client", "trainer", "evidence", "cli", "opening", "sanitise", "py.typed")
 
 
 def files_of(part: str) -> list[Path]:

@@ -14,6 +14,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from tenth import keyfile
 from tenth import charter as charters
 from tenth.charter import Charter
 from tenth.encoding import canonical, decode, digest, sync_folder, write_durably
@@ -21,14 +22,13 @@ from tenth.errors import WrongInput
 from tenth.gate.sealing import data_listing, finish
 from tenth.keys import SigningKey
 from tenth.log.store import LogWriter
-from tenth.quarantine.sandbox import Means
 from tenth.supervisor.rundir import RunDir
 
 FOLDERS = ("log", "gates", "checkpoints", "samples", "work")
 
 
 def begin(
-    charter_file: Path, runs: Path, protections: list[Means], now: float, probes: Sequence[dict[str, Any]] = ()
+    charter_file: Path, runs: Path, protections: list[dict[str, Any]], now: float, probes: Sequence[dict[str, Any]] = ()
 ) -> RunDir:
     """Make a run directory with its first log entry, ``opened``; it appears under its name only when it is whole."""
     source = _read(charter_file)
@@ -43,7 +43,7 @@ def begin(
             (draft / name).mkdir()
         opened = _write_agreement(draft, charter, root, run, protections, probes)
         key = SigningKey.generate()
-        key.save(draft / "supervisor.key", f"log of {run}")
+        keyfile.save(key, draft / "supervisor.key", f"log of {run}")
         log = LogWriter(draft / "log", run, key, lambda: now)
         log.append(("opened", {**opened, "log_key": key.public.line}))
         log.close()
@@ -62,7 +62,7 @@ def _write_agreement(
     charter: Charter,
     root: Path,
     run: str,
-    protections: list[Means],
+    protections: list[dict[str, Any]],
     probes: Sequence[dict[str, Any]],
 ) -> dict[str, Any]:
     """Copy what was agreed, pin what it speaks of; returns the body of ``opened`` but for the log's key."""
@@ -91,7 +91,7 @@ def _write_agreement(
         "code": code,
         "packages": sorted({f"{one.name}=={one.version}" for one in importlib.metadata.distributions()}),
         "machine": {**_machine(), "root": str(root)},
-        "protections": [one.record() for one in protections],
+        "protections": protections,
         "probes": list(probes),
     }
     write_durably(draft / "manifest.json", canonical(manifest))

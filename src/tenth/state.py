@@ -225,17 +225,13 @@ def _rule(sources: str, target: str | None, guards: tuple[Guard, ...], effect: E
     return Rule(frozenset(map(Stance, sources.split())), Stance(target) if target else None, guards, effect)
 
 
+TO_START: tuple[Guard, ...] = (this_dossier, not_last, everyone, nobody_objects, under_ceiling)
 TABLE: Mapping[str, Rule] = {
     "sealed": _rule("GATHERING", "GATE", (by_supervisor, this_gate, not_falling), lay_on_table),
     "consented": _rule("GATE", None, (by_signatory, anchored), count_consent),
     "objected": _rule("GATE", None, (by_signatory, anchored), count_objection),
     "adjusted": _rule("GATE HALTED", "GATHERING", (by_signatory, anchored)),
-    "leased": _rule(
-        "GATE",
-        "RUNNING",
-        (by_supervisor, this_dossier, not_last, everyone, nobody_objects, under_ceiling),
-        lend,
-    ),
+    "leased": _rule("GATE", "RUNNING", (by_supervisor, *TO_START), lend),
     "metered": _rule("RUNNING", None, (by_supervisor, not_falling, within_reserve, within_lease), meter),
     "sampled": _rule("RUNNING", None, (by_supervisor,)),
     "reached": _rule("RUNNING", "GATHERING", (by_supervisor, next_gate, not_falling, within_lease), advance),

@@ -150,9 +150,8 @@ class _Audit:
         for key, value in wanted.items():
             said = dossier.get(key)  # compared as written: True is not 1 there
             same = json.dumps(said) == json.dumps(value) or canonical(said) == canonical(value)
-            self._hold(
-                same, 9, f"the dossier's '{key}' is wrong", "" if same else f"it says {said!r}, the log {value!r}"
-            )
+            found = "" if same else f"it says {said!r}, the log {value!r}"
+            self._hold(same, 9, f"the dossier's '{key}' is wrong", found)
         self._hold(set(dossier) == set(wanted) | {"evidence", "protections"}, 9, "the dossier has other keys")
         self._hold(not dossier["frozen"] or history.frozen, 3, "the dossier promises a thaw", "nothing was frozen")
         asked, found = [panel.name for panel in history.evidence], [panel["name"] for panel in dossier["evidence"]]
@@ -172,9 +171,8 @@ class _Audit:
             document = tomllib.loads(read_plain(self.run / first).decode())
             for change in self.history.recipe_changes(first):
                 set_keys(document, change)
-            self._hold(
-                tomllib.loads(read_plain(self.run / name).decode()) == document, 9, f"{name} is not the adjusted recipe"
-            )
+            adjusted = tomllib.loads(read_plain(self.run / name).decode())
+            self._hold(adjusted == document, 9, f"{name} is not the adjusted recipe")
         return found
 
     def _data(self) -> str:
@@ -193,12 +191,8 @@ class _Audit:
         self._hold(fresh, 7, "a sample shard lies elsewhere, or twice", shard["path"])
         self.accounted["samples"].add(name)
         data = self._file(shard["path"], shard["sha256"])
-        self._hold(
-            canonical(shard["count"]) == b"%d" % data.count(b"\n"),
-            7,
-            "a shard does not hold the samples it should",
-            name,
-        )
+        counted = canonical(shard["count"]) == b"%d" % data.count(b"\n")
+        self._hold(counted, 7, "a shard does not hold the samples it should", name)
 
     def _root(self, size: int) -> bytes:
         if size not in self.roots:  # no head was signed just there

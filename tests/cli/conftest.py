@@ -14,6 +14,7 @@ from typing import Any
 
 import pytest
 
+from tenth import keyfile
 from tenth.cli.find import runs_under
 from tenth.cli.standing import status_of
 from tenth.keys import SigningKey
@@ -138,7 +139,7 @@ def make_key(shell: Shell, name: str) -> str:
     folder = shell.home / "tenth" / "keys"
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     key = SigningKey.generate()
-    key.save(folder / name, name)
+    keyfile.save(key, folder / name, name)
     return key.public.line
 
 

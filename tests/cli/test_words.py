@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from cli.conftest import Shell, write_project
+from tenth import keyfile
 from tenth.cli.beginning import PURPOSE
 from tenth.cli.verbs import VERBS
 from tenth.keys import SigningKey
@@ -87,7 +88,7 @@ def test_ssh_keys_and_passphrases(shell: Shell) -> None:
     """A locked SSH key signs with --key and --passphrase-file; without a terminal nothing else is asked."""
     (shell.home / ".ssh").mkdir()
     key = SigningKey.generate()
-    key.save(shell.home / ".ssh" / "id_ed25519", "tess@example.org", b"open sesame")
+    keyfile.save(key, shell.home / ".ssh" / "id_ed25519", "tess@example.org", b"open sesame")
     (shell.folder / "words").write_text("open sesame\n")
     assert shell.ok("key", "list", "--json").json["keys"][0]["public"] == key.public.line
     write_project(shell, watchers=())

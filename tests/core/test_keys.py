@@ -12,8 +12,10 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tenth import keyfile
 from tenth.errors import BadKey, BadStatement
-from tenth.keys import NeedsPassphrase, PublicKey, SigningKey
+from tenth.keyfile import NeedsPassphrase
+from tenth.keys import PublicKey, SigningKey
 
 needs_ssh_keygen = pytest.mark.skipif(shutil.which("ssh-keygen") is None, reason="ssh-keygen is not installed")
 
@@ -53,7 +55,7 @@ def test_signatures_are_those_of_rfc_8032(secret: str, public: str, message: str
 @pytest.mark.parametrize("passphrase", ["", "correct horse"])
 def test_a_key_made_by_ssh_keygen_works(tmp_path: Path, passphrase: str) -> None:
     path = ssh_keygen(tmp_path / "id", "ed25519", passphrase=passphrase)
-    key = SigningKey.load(path, passphrase.encode() or None)
+    key = keyfile.load(path, passphrase.encode() or None)
     public = PublicKey.parse((tmp_path / "id.pub").read_text())
     assert key.public == public
     listed = subprocess.run(["ssh-keygen", "-l", "-f", str(path)], check=True, capture_output=True, text=True).stdout
@@ -66,7 +68,7 @@ def test_a_key_made_by_ssh_keygen_works(tmp_path: Path, passphrase: str) -> None
 def test_other_kinds_of_keys_are_refused(tmp_path: Path, kind: str, options: list[str]) -> None:
     path = ssh_keygen(tmp_path / "id", kind, *options)
     with pytest.raises(BadKey, match="Ed25519"):
-        SigningKey.load(path)
+        keyfile.load(path)
     with pytest.raises(BadKey, match="Ed25519"):
         PublicKey.parse((tmp_path / "id.pub").read_text())
 
@@ -74,7 +76,7 @@ def test_other_kinds_of_keys_are_refused(tmp_path: Path, kind: str, options: lis
 @needs_ssh_keygen
 def test_a_key_made_here_is_one_for_ssh(tmp_path: Path) -> None:
     key = SigningKey.generate()
-    key.save(tmp_path / "ada", "ada")
+    keyfile.save(key, tmp_path / "ada", "ada")
     assert stat.S_IMODE((tmp_path / "ada").stat().st_mode) == 0o600
     command = ["ssh-keygen", "-y", "-f", str(tmp_path / "ada")]
     printed = subprocess.run(command, check=True, capture_output=True, text=True).stdout
@@ -88,38 +90,38 @@ def test_a_key_made_here_is_one_for_ssh(tmp_path: Path) -> None:
 
 def test_a_locked_key_asks_for_its_passphrase(tmp_path: Path) -> None:
     key = SigningKey.generate()
-    key.save(tmp_path / "ada", passphrase=b"open sesame")
+    keyfile.save(key, tmp_path / "ada", passphrase=b"open sesame")
     with pytest.raises(NeedsPassphrase):
-        SigningKey.load(tmp_path / "ada")
+        keyfile.load(tmp_path / "ada")
     with pytest.raises(BadKey) as wrong:
-        SigningKey.load(tmp_path / "ada", b"open barley")
+        keyfile.load(tmp_path / "ada", b"open barley")
     assert not isinstance(wrong.value, NeedsPassphrase)
-    assert SigningKey.load(tmp_path / "ada", b"open sesame").public == key.public
+    assert keyfile.load(tmp_path / "ada", b"open sesame").public == key.public
 
 
 def test_a_passphrase_for_a_key_without_one_is_an_error_in_words(tmp_path: Path) -> None:
-    SigningKey.generate().save(tmp_path / "ada")
+    keyfile.save(SigningKey.generate(), tmp_path / "ada")
     with pytest.raises(BadKey):
-        SigningKey.load(tmp_path / "ada", b"x")
+        keyfile.load(tmp_path / "ada", b"x")
 
 
 def test_a_key_is_never_overwritten(tmp_path: Path) -> None:
     first = SigningKey.generate()
-    first.save(tmp_path / "ada")
+    keyfile.save(first, tmp_path / "ada")
     with pytest.raises(BadKey, match="not overwritten"):
-        SigningKey.generate().save(tmp_path / "ada")
-    assert SigningKey.load(tmp_path / "ada").public == first.public
+        keyfile.save(SigningKey.generate(), tmp_path / "ada")
+    assert keyfile.load(tmp_path / "ada").public == first.public
 
 
 @pytest.mark.parametrize("content", [b"", b"garbage", b"\xff\xfe", b"-----BEGIN OPENSSH PRIVATE KEY-----\nAAAA\n"])
 def test_a_file_that_is_no_key_is_refused(tmp_path: Path, content: bytes) -> None:
     (tmp_path / "key").write_bytes(content)
     with pytest.raises(BadKey):
-        SigningKey.load(tmp_path / "key")
+        keyfile.load(tmp_path / "key")
     with pytest.raises(BadKey):
-        SigningKey.load(tmp_path / "absent")
+        keyfile.load(tmp_path / "absent")
     with pytest.raises(BadKey):
-        SigningKey.load(tmp_path)
+        keyfile.load(tmp_path)
 
 
 @given(st.text(max_size=80) | st.text(max_size=60).map("ssh-ed25519 AAAA{}".format))

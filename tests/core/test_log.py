@@ -15,6 +15,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tenth import keyfile
 from tenth.encoding import canonical, decode
 from tenth.errors import BadEncoding, BrokenPromise
 from tenth.keys import PublicKey, SigningKey
@@ -393,7 +394,7 @@ for number in range(100):
 
 
 def test_a_process_killed_after_any_bytes_loses_nothing_acknowledged(tmp_path: Path) -> None:
-    KEY.save(tmp_path / "key")
+    keyfile.save(KEY, tmp_path / "key")
     folder, dice = tmp_path / "log", random.Random(1)
     folder.mkdir()
     first = LogWriter(folder, "r-1", KEY)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from tenth import keyfile
 import json
 import subprocess
 from collections.abc import Callable
@@ -28,7 +29,7 @@ def ready(live: Callable[..., Live]) -> Callable[..., Live]:
         run = live(signatories=("ada",), **options).start()
         run.until("GATE", gate=0)
         run.stop()
-        run.keys["ada"].save(run.path.parent / "ada")
+        keyfile.save(run.keys["ada"], run.path.parent / "ada")
         return run
 
     return make

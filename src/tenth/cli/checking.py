@@ -118,7 +118,7 @@ def _limits(agreed: Charter) -> dict[str, float]:
 
 
 def _record(
-    agreed: Charter, data: list[dict[str, Any]], holds: list[sandbox.Means], found: list[Probe]
+    agreed: Charter, data: list[dict[str, Any]], holds: list[dict[str, Any]], found: list[Probe]
 ) -> dict[str, Any]:
     return {
         "name": agreed.name,
@@ -129,7 +129,7 @@ def _record(
         "ceiling": agreed.ceiling.record(),
         "lease": _limits(agreed),
         "level": {"wanted": agreed.quarantine.level, "holds": held(found)},
-        "protections": [one.record() for one in holds],
+        "protections": holds,
         "signatories": sorted(agreed.signatories),
         "watchers": sorted(agreed.watchers),
         "probes": [one.record() for one in found],
@@ -137,7 +137,7 @@ def _record(
     }
 
 
-def _print(agreed: Charter, data: list[dict[str, Any]], holds: list[sandbox.Means], found: list[Probe]) -> None:
+def _print(agreed: Charter, data: list[dict[str, Any]], holds: list[dict[str, Any]], found: list[Probe]) -> None:
     click.secho(f"{agreed.name}", bold=True, nl=False)
     click.echo(f"   {plain(agreed.purpose, limit=400)}")
     click.echo(f"charter {agreed.digest[:16]}…")
@@ -169,8 +169,8 @@ def _print(agreed: Charter, data: list[dict[str, Any]], holds: list[sandbox.Mean
     _heading(f"Enforced on this machine (level asked for: {agreed.quarantine.level}, held here: {held(found)})")
     for word in WORDS[sandbox.level()]:
         click.echo(f"  ✓ {word}")
-    for one in (one for one in holds if one.holds):
-        click.echo(f"  ✓ by {one.name}  ({one.how})")
+    for one in (one for one in holds if one["holds"]):
+        click.echo(f"  ✓ by {one['name']}  ({one['how']})")
     contained = sum(one.contained for one in found)
     click.echo(f"  ✓ {contained} of {len(found)} attempts to escape were contained just now ('tenth probe' shows them)")
     _heading("Not enforced on this machine")
@@ -178,8 +178,8 @@ def _print(agreed: Charter, data: list[dict[str, Any]], holds: list[sandbox.Mean
         click.secho(f"  ✗ an attempt got out: {escape.name}  ({plain(escape.what, limit=80)})", fg="yellow")
     for word in (word for word in WORDS["full"] if word not in WORDS[sandbox.level()]):
         click.secho(f"  ✗ {word}  (needs bubblewrap)", fg="yellow")
-    for one in (one for one in holds if not one.holds):
-        click.secho(f"  ✗ {one.name}  ({one.how})", fg="yellow")
+    for one in (one for one in holds if not one["holds"]):
+        click.secho(f"  ✗ {one['name']}  ({one['how']})", fg="yellow")
     click.echo("  ✗ whoever is root here, or the user who runs the supervisor, can do anything")
 
 

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import click
 
+from tenth import keyfile
 from tenth.charter import NAME
 from tenth.cli.options import FILE, dry_run_option, json_option
 from tenth.cli.outcome import emit
@@ -49,7 +50,7 @@ def new(name: str, passphrase: bool, passphrase_file: Path | None, dry_run: bool
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     folder.chmod(0o700)
     key = SigningKey.generate()
-    key.save(path, name, words)
+    keyfile.save(key, path, name, words)
     if as_json:
         emit(_record(KeyFile(name, path, key.public)))
         return

@@ -9,7 +9,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tenth.errors import BadKey
-from tenth.keys import NeedsPassphrase, PublicKey, SigningKey
+from tenth import keyfile
+from tenth.keyfile import NeedsPassphrase
+from tenth.keys import PublicKey, SigningKey
 
 
 @dataclass(frozen=True)
@@ -57,7 +59,7 @@ def read_public(path: Path) -> KeyFile | None:
 def unlock(path: Path, passphrase_file: Path | None) -> SigningKey:
     """Load a private key; asks for its passphrase on the terminal if it has one."""
     try:
-        return SigningKey.load(path)
+        return keyfile.load(path)
     except NeedsPassphrase:
         pass
     if passphrase_file is not None:
@@ -68,7 +70,7 @@ def unlock(path: Path, passphrase_file: Path | None) -> SigningKey:
         words = click.prompt(f"Passphrase of {path}", hide_input=True, err=True).encode()
     else:
         raise NeedsPassphrase(f"the key {path} is locked", "there is no terminal to ask on", "give --passphrase-file")
-    return SigningKey.load(path, words)
+    return keyfile.load(path, words)
 
 
 def signer(signatories: Mapping[str, PublicKey], chosen: Chosen) -> tuple[str, SigningKey]:

@@ -117,9 +117,7 @@ class History:
             facts["limit"] = Lease.parse(body["lease"]).limit
             if self.dossier and self.dossier["proposal"] != {"lease": body["lease"]}:
                 raise BadStatement("'leased' is refused", "the lease is not the one that was consented to")
-        if ("gate" in body and type(body["gate"]) is not int) or (
-            "frozen" in body and type(body["frozen"]) is not bool
-        ):
+        if type(body.get("gate", 0)) is not int or type(body.get("frozen", False)) is not bool:
             raise WrongInput(f"'{entry.event}' is refused", "its gate is no number, or its frozen no truth value")
         if "by" in body and set(body["by"]) != _BY:
             raise WrongInput(f"'{entry.event}' is refused", "its 'by' has other fields than name and uid")

@@ -45,9 +45,8 @@ def plain_files(folder: Path, depth: int = 16) -> Iterator[Path]:
         elif stat.S_ISREG(status.st_mode) and status.st_nlink == 1:
             yield path
         else:
-            raise WrongInput(
-                f"{entry.name!r} cannot be sealed", "it is a link or not a plain file", "write plain files"
-            )
+            found = "it is a link or not a plain file"
+            raise WrongInput(f"{entry.name!r} cannot be sealed", found, "write plain files")
 
 
 def folder_listing(folder: Path) -> Work[list[dict[str, Any]]]:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -104,9 +104,8 @@ def _check(entries: Sequence[Entry], heads: Sequence[Head], log_key: PublicKey |
             tree.append(entry.leaf)
             decided = decided or entry.event not in TELEMETRY
         if tree.root() != head.root:
-            raise BrokenPromise(
-                7, f"entries {place} to {head.size - 1} are not what was signed", "the Merkle root differs", entry=place
-            )
+            what = f"entries {place} to {head.size - 1} are not what was signed"
+            raise BrokenPromise(7, what, "the Merkle root differs", entry=place)
         if log_key and (decided or number == len(heads) - 1):
             _signed(head, log_key, place)
         place = head.size
@@ -181,9 +180,6 @@ class LogWriter:
         for file in self._files:
             os.close(file)
         self._files = []
-
-    def __iter__(self) -> Iterator[Entry]:
-        return iter(self.entries)
 
 
 def _open(path: Path, kept: int) -> int:

@@ -20,7 +20,6 @@ CREATE_RULESET, ADD_RULE = 444, 445
 PATH_BENEATH = 1
 READ = 1 << 0 | 1 << 2 | 1 << 3
 """execute, read a file, read a folder"""
-READ_FILE = 1 << 0 | 1 << 2
 ALL_RIGHTS = {1: 13, 2: 14, 3: 15, 4: 15, 5: 16}
 """How many file-system rights each version of the interface knows; later ones know no more."""
 OF_FILES = 1 << 0 | 1 << 1 | 1 << 2 | 1 << 14 | 1 << 15

@@ -12,6 +12,7 @@ import os
 import shutil
 import subprocess
 import sys
+import tomllib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
@@ -23,20 +24,7 @@ from tenth.errors import RunRefused
 from tenth.quarantine import landlock, seccomp
 
 LAUNCHER = Path(__file__).with_name("launch.py")
-SECRETS = (".ssh", ".gnupg", ".aws", ".config", ".netrc", ".kube", ".docker")
-"""In the home folder: hidden, should it lie in a folder that is shown."""
-PROGRAMS = ("/usr", "/bin", "/sbin", "/lib", "/lib32", "/lib64", "/opt", "/nix/store", "/gnu/store")
-ETC = (
-    "alternatives", "ca-certificates", "fonts", "group", "hosts", "ld.so.cache", "ld.so.conf", "ld.so.conf.d",
-    "localtime", "mime.types", "nsswitch.conf", "os-release", "passwd", "ssl/certs", "ssl/openssl.cnf", "timezone",
-)  # fmt: skip
-"""Of /etc, which also holds passwords and the keys of the host."""
-SYSTEM = ("/sys/devices/system",)
-GPU_SYSTEM = ("/sys/bus/pci", "/sys/devices", "/sys/module", "/sys/class")
-PROC = ("cpuinfo", "filesystems", "loadavg", "meminfo", "stat", "sys/kernel", "sys/vm", "uptime", "version")
-"""Of /proc in back-end B, where it shows the processes of everyone."""
-DEVICES = ("null", "zero", "full", "random", "urandom")
-NAMESPACES = ("user-try", "ipc", "pid", "net", "uts", "cgroup-try")
+WORLD: dict[str, list[str]] = tomllib.loads(Path(__file__).with_name("world.toml").read_text("utf-8"))
 SCRATCH_BYTES = 1 << 28
 """Of /tmp and /dev/shm, which lie in memory and end with the child."""
 
@@ -59,18 +47,6 @@ class Cell:
     """May its processes talk over the network interface that leads nowhere? Back-end A only."""
 
 
-@dataclass(frozen=True)
-class Means:
-    """Something that keeps children in, and whether this machine has it."""
-
-    name: str
-    holds: bool
-    how: str
-
-    def record(self) -> dict[str, Any]:
-        return {"name": self.name, "holds": self.holds, "how": self.how}
-
-
 @cache
 def bubblewrap() -> str | None:
     """Path of a bubblewrap that works here, by trying it: on some systems it is installed and forbidden."""
@@ -91,15 +67,16 @@ def level() -> str:
     return "full" if bubblewrap() else "partial" if landlock.version() else "none"
 
 
-def means(cgroup: bool) -> list[Means]:
+def means(cgroup: bool) -> list[dict[str, Any]]:
     """What there is here; part of every dossier, so it is signed. What follows from it, 'tenth check' says."""
     walls, rules, screen = bubblewrap(), landlock.version(), seccomp.supported()
-    return [
-        Means("namespaces", walls is not None, walls or "bubblewrap is not installed or not allowed here"),
-        Means("rules for files", walls is not None or rules > 0, "bubblewrap" if walls else f"Landlock {rules}"),
-        Means("filter of system calls", screen, "seccomp" if screen else "not built for this processor"),
-        Means("groups of processes", cgroup, "cgroup v2" if cgroup else "no cgroup of ours: the tree is walked"),
-    ]
+    rows = (
+        ("namespaces", walls, walls or "bubblewrap is not installed or not allowed here"),
+        ("rules for files", walls or rules, "bubblewrap" if walls else f"Landlock {rules}"),
+        ("filter of system calls", screen, "seccomp" if screen else "not built for this processor"),
+        ("groups of processes", cgroup, "cgroup v2" if cgroup else "no cgroup of ours: the tree is walked"),
+    )
+    return [{"name": name, "holds": bool(holds), "how": how} for name, holds, how in rows]
 
 
 def require(wanted: str) -> None:
@@ -127,16 +104,12 @@ def entering(command: Sequence[str], cell: Cell, door: int = -1) -> Iterator[tup
         program = bubblewrap()
         families = (seccomp.LOOPBACK if cell.loopback else (seccomp.UNIX,)) if program else ()
         screen = hold(_filter(families)) if seccomp.supported() else -1
-        launcher = [sys.executable, "-I", "-S", str(LAUNCHER), str(door)]
-        if program:
-            walls = [program, *_walls(cell), *(["--seccomp", str(screen)] if screen >= 0 else []), "--"]
-            yield [*launcher, "-1", "-1", *walls, *command], [screen][: screen >= 0]
-            return
-        ruleset = hold(_ruleset(cell)) if landlock.version() else -1
-        yield (
-            [*launcher, str(ruleset), str(screen), *command],
-            [descriptor for descriptor in (ruleset, screen) if descriptor >= 0],
-        )
+        ruleset = hold(_ruleset(cell)) if landlock.version() and not program else -1
+        bounds = ["-1", "-1"] if program else [str(ruleset), str(screen)]
+        filtered = ["--seccomp", str(screen)] if screen >= 0 else []
+        walls = [program, *_walls(cell), *filtered, "--"] if program else []
+        line = [sys.executable, "-I", "-S", str(LAUNCHER), str(door), *bounds, *walls, *command]
+        yield line, [descriptor for descriptor in (ruleset, screen) if descriptor >= 0]
 
 
 def _filter(families: tuple[int, ...]) -> int:
@@ -148,7 +121,7 @@ def _filter(families: tuple[int, ...]) -> int:
 
 
 def _namespaces() -> list[str]:
-    return [f"--unshare-{name}" for name in NAMESPACES]
+    return [f"--unshare-{name}" for name in WORLD["namespaces"]]
 
 
 def _walls(cell: Cell) -> list[str]:
@@ -176,8 +149,8 @@ def _walls(cell: Cell) -> list[str]:
 def _ruleset(cell: Cell) -> int:
     """Landlock's rules for the same world. What is hidden below something readable cannot be taken out again: such a
     folder is opened entry by entry instead."""
-    readable = [*_without(_shown(cell), cell.hidden), *cell.sealed, *(Path("/proc") / name for name in PROC)]
-    return landlock.rules(readable, [cell.writable, *(Path("/dev") / name for name in DEVICES), *_gpus()])
+    readable = [*_without(_shown(cell), cell.hidden), *cell.sealed, *(Path("/proc") / name for name in WORLD["proc"])]
+    return landlock.rules(readable, [cell.writable, *(Path("/dev") / name for name in WORLD["devices"]), *_gpus()])
 
 
 def _without(paths: Iterable[Path], hidden: Sequence[Path]) -> Iterator[Path]:
@@ -193,7 +166,7 @@ def _without(paths: Iterable[Path], hidden: Sequence[Path]) -> Iterator[Path]:
 
 def _shown(cell: Cell) -> list[Path]:
     """What may be read, outermost first, nothing twice."""
-    system = [*PROGRAMS, *(f"/etc/{name}" for name in ETC), *SYSTEM, *(GPU_SYSTEM if _gpus() else ())]
+    system = [*WORLD["programs"], *WORLD["settings"], *WORLD["system"], *(WORLD["system_of_gpus"] if _gpus() else ())]
     given = [path for one in (*cell.readable, *_interpreter()) for path in (one, one.resolve())]
     found: list[Path] = []
     for path in sorted({*map(Path, system), *given}):
@@ -213,13 +186,14 @@ def absolute(words: Sequence[str]) -> list[Path]:
 
 def _interpreter() -> set[Path]:
     """Where Python and this package lie."""
-    return {Path(sys.prefix), Path(sys.base_prefix), *(Path(place) for place in sys.path if Path(place).is_dir())}
+    places = (Path(place) for place in sys.path if os.path.isabs(place) and os.path.isdir(place))
+    return {Path(sys.prefix), Path(sys.base_prefix), *places}
 
 
 def hidden_from_everyone() -> list[Path]:
     """The keys and logins of the person who runs the supervisor."""
     home = Path.home()
-    found = [home / name for name in SECRETS]
+    found = [home / name for name in WORLD["secrets"]]
     if state := os.environ.get("TENTH_HOME"):
         found.append(Path(state))
     return [path for path in found if path.exists()]

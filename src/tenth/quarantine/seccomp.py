@@ -59,37 +59,23 @@ def program(families: tuple[int, ...]) -> bytes:
         for name in (name for group in names.values() for name in group if name in numbers):
             lines += [(EQUAL, 0, 1, numbers[name]), (RETURN, 0, 0, answer)]
     lines += [(EQUAL, 0, 1, numbers["clone3"]), (RETURN, 0, 0, ERROR | errno.ENOSYS)]
-    lines += _judge(numbers["socket"], _only(0, families, errno.EAFNOSUPPORT))
+    no_family, not_permitted = ERROR | errno.EAFNOSUPPORT, ERROR | errno.EPERM
+    lines += _judge(numbers["socket"], 0, families, ALLOW, no_family)
     if UNIX not in families:
-        lines += _judge(numbers["socketpair"], _only(1, STREAMS, errno.EAFNOSUPPORT))
-    lines += _judge(numbers["clone"], [_argument(0), (ANY_BIT, 0, 1, NEW_NAMESPACES & ~0xFF), (RETURN, 0, 0, KILL)])
-    lines += _judge(numbers["unshare"], [_argument(0), (ANY_BIT, 0, 1, NEW_NAMESPACES), (RETURN, 0, 0, KILL)])
-    lines += _judge(numbers["ioctl"], _none_of(1, (TYPE_INTO_TERMINAL, PASTE_INTO_TERMINAL)))
-    lines += _judge(numbers["prlimit64"], _only(0, (0,), errno.EPERM))
-    lines += _judge(numbers["personality"], _only(0, (0, 0xFFFFFFFF), errno.EPERM))
+        lines += _judge(numbers["socketpair"], 1, STREAMS, ALLOW, no_family)
+    lines += _judge(numbers["clone"], 0, (NEW_NAMESPACES & ~0xFF,), KILL, ALLOW, ANY_BIT)
+    lines += _judge(numbers["unshare"], 0, (NEW_NAMESPACES,), KILL, ALLOW, ANY_BIT)
+    lines += _judge(numbers["ioctl"], 1, (TYPE_INTO_TERMINAL, PASTE_INTO_TERMINAL), not_permitted, ALLOW)
+    lines += _judge(numbers["prlimit64"], 0, (0,), ALLOW, not_permitted)
+    lines += _judge(numbers["personality"], 0, (0, 0xFFFFFFFF), ALLOW, not_permitted)
     lines += [(RETURN, 0, 0, ALLOW)]
     return b"".join(struct.pack("<HBBI", *line) for line in lines)
 
 
-def _argument(index: int) -> Instruction:
-    """Load the low half of an argument (all of them are 32-bit here)."""
-    return (LOAD, 0, 0, ARGUMENTS + 8 * index)
-
-
-def _judge(number: int, body: list[Instruction]) -> list[Instruction]:
-    """For this call run ``body``; if that does not decide, allow."""
-    return [(EQUAL, 0, len(body) + 1, number), *body, (RETURN, 0, 0, ALLOW)]
-
-
-def _only(index: int, values: Iterable[int], refusal: int) -> list[Instruction]:
-    tests: list[Instruction] = []
-    for value in values:
-        tests += [(EQUAL, 0, 1, value), (RETURN, 0, 0, ALLOW)]
-    return [_argument(index), *tests, (RETURN, 0, 0, ERROR | refusal)]
-
-
-def _none_of(index: int, values: Iterable[int]) -> list[Instruction]:
-    tests: list[Instruction] = []
-    for value in values:
-        tests += [(EQUAL, 0, 1, value), (RETURN, 0, 0, ERROR | errno.EPERM)]
-    return [_argument(index), *tests]
+def _judge(
+    number: int, argument: int, values: Iterable[int], then: int, otherwise: int, test: int = EQUAL
+) -> list[Instruction]:
+    """For this call: ``then`` if its argument (the low half: all of them are 32-bit here) is one of ``values``."""
+    tests = [line for value in values for line in ((test, 0, 1, value), (RETURN, 0, 0, then))]
+    body = [(LOAD, 0, 0, ARGUMENTS + 8 * argument), *tests, (RETURN, 0, 0, otherwise)]
+    return [(EQUAL, 0, len(body), number), *body]

@@ -69,9 +69,8 @@ class Supervisor:
         state, dossier = self.history.state, self.history.dossier
         thaw = state.stance is Stance.GATE and dossier is not None and dossier["frozen"]
         if state.stance is Stance.RUNNING or thaw:
-            detail = (
-                f"the supervisor ended {'at a gate, with a frozen trainer' if thaw else 'while the run was running'}"
-            )
+            when = "at a gate, with a frozen trainer" if thaw else "while the run was running"
+            detail = f"the supervisor ended {when}"
             self.record(("tripped", {"reason": "lost_supervisor", "detail": detail, "spent": state.spent.record()}))
             self._settled = self.history.state.spent
 
@@ -390,7 +389,7 @@ class Supervisor:
             "log": {"size": self.log.tree.size, "root": self.log.tree.root().hex()},
             **gathering.digests_in_force(run, history),
             "evidence": panels,
-            "protections": [one.record() for one in sandbox.means(leash.cgroup_parent() is not None)],
+            "protections": sandbox.means(leash.cgroup_parent() is not None),
         }
         found = gathering.write_dossier(run, path, dossier)
         body = {"gate": history.state.gate, "path": path, "dossier": found, "spent": spent.record()}

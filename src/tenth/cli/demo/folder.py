@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from importlib import resources
 from pathlib import Path
 
+from tenth import keyfile
 from tenth.errors import WrongInput
 from tenth.keys import SigningKey
 from tenth.quarantine import sandbox
@@ -155,7 +156,7 @@ def _keys(plan: Plan) -> dict[str, SigningKey]:
     keys = {}
     for name in (*plan.signatories, plan.watcher):
         if not (folder / name).exists():
-            SigningKey.generate().save(folder / name, f"{name}, throw-away key of tenth demo")
+            keyfile.save(SigningKey.generate(), folder / name, f"{name}, throw-away key of tenth demo")
         keys[name] = SigningKey.load(folder / name)
     return keys
 
