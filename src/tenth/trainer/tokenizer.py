@@ -6,7 +6,7 @@ All three are `tokenizers` objects, so that one tokenizer.json says everything; 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
@@ -44,6 +44,13 @@ class Text:
         """Text of the ids, bytes that are no UTF-8 replaced, special tokens left out."""
         text: str = self._inner.decode(ids, skip_special_tokens=True)
         return text
+
+    def decoder(self) -> Callable[[int], str]:
+        """A function from token to what it adds to the text: "" until its bytes are whole characters."""
+        from tokenizers.decoders import DecodeStream
+
+        stream = DecodeStream(skip_special_tokens=True)
+        return lambda token: stream.step(self._inner, token) or ""
 
     def opening_with_space(self) -> list[int]:
         """Ids of the tokens that begin with a space and go on after it (byte-level BPE writes a space as U+0120)."""
