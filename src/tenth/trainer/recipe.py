@@ -44,6 +44,7 @@ class OptimRecipe:
     """AdamW for vectors, embedding and head; matrices follow `matrices`."""
 
     matrices: str = "muon"  # "muon" or "adamw"
+    muon_block: int = 128  # rows that Muon makes orthogonal together on a CPU; 0, and on a GPU: whole matrices
     matrix_lr: float = 0.0  # 0: 0.02 for muon, 0.003 x (256 / width) for adamw
     embedding_lr: float = 0.02
     head_lr: float = 0.0  # 0: 0.004 x (256 / width)
@@ -68,7 +69,7 @@ class TrainRecipe:
     precision: str = "auto"  # "auto", "bfloat16" or "float32" arithmetic; master weights are always float32
     device: str = "auto"  # "auto", "cpu" or "cuda"
     threads: int = 0  # 0: as many as this process may use
-    compile: bool = False  # pays only in leases of many minutes
+    compile: str = "auto"  # "true", "false", or "auto": where a tenth is long enough to pay for it
     skip_nonfinite: int = 10  # consecutive steps without a finite loss that are skipped before giving up
 
 
@@ -143,6 +144,8 @@ def _refuse_unknown(prefix: str, table: Mapping[str, Any], known: list[str]) -> 
 
 
 def _typed(key: str, kind: type[Any], value: Any) -> Any:
+    if key == "train.compile" and isinstance(value, bool):
+        value = str(value).lower()
     if kind is float and isinstance(value, int) and not isinstance(value, bool):
         value = float(value)
     if not isinstance(value, kind) or (kind is int and isinstance(value, bool)):
@@ -203,6 +206,7 @@ def _check_ranges(recipe: Recipe) -> None:
     free = {
         "optim.clip": o.clip, "optim.weight_decay": o.weight_decay, "train.threads": t.threads,
         "sample.temperature": recipe.sample.temperature, "sample.top_k": recipe.sample.top_k,
+        "optim.muon_block": o.muon_block,
     }  # fmt: skip
     for key, value in free.items():
         if not value >= 0:
@@ -223,6 +227,7 @@ def _check_choices(recipe: Recipe) -> None:
     for name, choice, choices in (
         ("train.precision", t.precision, ("auto", "bfloat16", "float32")),
         ("train.device", t.device, ("auto", "cpu", "cuda")),
+        ("train.compile", t.compile, ("auto", "true", "false")),
     ):
         if choice not in choices:
             raise _bad(name, repr(choice), f"choose one of {', '.join(choices)}")

@@ -66,7 +66,7 @@ def restore(run: Run) -> Training:
     optimizer = make_optimizer(master, model, recipe.optim)
     if before:
         load_optimizer(optimizer, before)
-    if recipe.train.compile:
+    if recipe.train.compile == "true":
         model.compile()
     return Training(
         recipe, corpus, epoch, master, model, optimizer, epoch.steps * run.lease.epochs, seed, precision, device,
