@@ -52,6 +52,7 @@ def test_the_demo_s_recipe_is_a_recipe() -> None:
         ("[optim]\nmatrices = 'sgd'", "sgd", "muon"),
         ("[optim]\nmatrix_lr = nan", "nan", "above 0"),
         ("[schedule]\nwarmup = 0.6", "1.2", "sum"),
+        ("[schedule]\ndecay_steps = -1", "decay_steps = -1", "0 or more"),
         ("[train]\nprecision = 'fp4'", "fp4", "bfloat16"),
         ("[train]\nbatch = 0", "batch = 0", "above 0"),
         ("[train", "", "TOML"),

@@ -50,7 +50,7 @@ def train_step(training: Training, inputs: Tensor, targets: Tensor, step: int) -
     A step whose loss or gradient is not finite changes nothing; too many in a row raise DivergenceError.
     """
     s = training.recipe.schedule
-    lr = schedule.scale(step, training.steps, s.warmup, s.decay, s.floor)
+    lr = schedule.scale(step, training.steps, s.warmup, s.decay, s.floor, s.warmup_steps, s.decay_steps)
     if not bool((targets != IGNORED).any()):  # every document of this batch was excluded
         return math.nan, 0.0, lr
     hidden = training.model(inputs.to(training.device))

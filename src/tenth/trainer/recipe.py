@@ -60,6 +60,8 @@ class OptimRecipe:
 class ScheduleRecipe:
     warmup: float = 0.02  # share of the phase's steps
     decay: float = 0.6  # share of the phase's steps
+    warmup_steps: int = 0  # above 0: in place of the share
+    decay_steps: int = 0  # above 0: in place of the share; with both, a longer run goes the same way until it decays
     floor: float = 0.0  # last learning rate as a share of the plateau's
 
 
@@ -206,6 +208,7 @@ def _check_ranges(recipe: Recipe) -> None:
     free = {
         "optim.clip": o.clip, "optim.weight_decay": o.weight_decay, "train.threads": t.threads,
         "sample.temperature": recipe.sample.temperature, "sample.top_k": recipe.sample.top_k,
+        "schedule.warmup_steps": s.warmup_steps, "schedule.decay_steps": s.decay_steps,
         "optim.muon_block": o.muon_block,
     }  # fmt: skip
     for key, value in free.items():
@@ -220,7 +223,7 @@ def _check_choices(recipe: Recipe) -> None:
         raise _bad("model.kv_heads", str(m.kv_heads), f"choose a divisor of the {m.heads} heads")
     if m.head_width % 2:
         raise _bad("model.head_width", str(m.head_width), "rotary positions need an even number")
-    if s.warmup + s.decay > 1:
+    if (0 if s.warmup_steps else s.warmup) + (0 if s.decay_steps else s.decay) > 1:
         raise _bad("schedule.warmup + schedule.decay", str(s.warmup + s.decay), "keep their sum at 1 or below")
     if d.tokenizer == "bpe" and d.vocabulary < 257:
         raise _bad("data.vocabulary", str(d.vocabulary), "256 bytes and one separator need 257 entries")
