@@ -15,7 +15,8 @@ from transformers import Trainer, TrainerCallback, TrainingArguments
 
 from client.fake_supervisor import FakeSupervisor, write_listing
 from tenth.client import LoopError, Run
-from tenth.client.huggingface import TenthCallback, steps_per_epoch
+from tenth.client.adapter import steps_per_epoch
+from tenth.client.huggingface import TenthCallback
 
 EXAMPLES = Path(__file__).resolve().parents[2] / "examples"
 RECIPE = "width = 16\ndropout = 0.1\ncontext = 32\nbatch = 4\nlearning_rate = 3e-3\nwarmup = 2\n"
@@ -130,8 +131,8 @@ def test_two_epochs_in_tenths_equal_a_trainer_that_never_heard_of_tenth(tmp_path
         ({"save_only_model": True}, "save_only_model", "could not go on"),
         ({"auto_find_batch_size": True}, "auto_find_batch_size", "how long"),
         ({"output_dir": "/var/elsewhere"}, "/var/elsewhere", "run.work"),
-        ({"num_train_epochs": 3}, "3 times", "num_train_epochs=run.lease.epochs"),
-        ({"max_steps": 1000}, "times through its data", "num_train_epochs=run.lease.epochs"),
+        ({"num_train_epochs": 3}, "3 times", "run.lease.epochs times"),
+        ({"max_steps": 1000}, "times through its data", "run.lease.epochs times"),
     ],
 )
 def test_arguments_that_cannot_stop_at_a_gate_are_refused(

@@ -12,14 +12,12 @@ what it saved is handed over. docs/adapters.md says what is exact.
 
 from __future__ import annotations
 
-import random
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from transformers import TrainerCallback
 
+from .adapter import quiet, refused, steps_per_epoch
 from .errors import LoopError
 from .run import Run
 
@@ -140,26 +138,21 @@ class TenthCallback(TrainerCallback):  # type: ignore[misc]
     def _texts(self, model: Any, tokenizer: Any, prompts: list[str], step: int) -> list[str]:
         import torch
 
-        training, texts = model.training, []
+        texts = []
         drawn = {"do_sample": True, "temperature": self.temperature} if self.temperature > 0 else {"do_sample": False}
         start = tokenizer.bos_token_id if tokenizer.bos_token_id is not None else tokenizer.eos_token_id
         end = tokenizer.eos_token_id if tokenizer.pad_token_id is None else tokenizer.pad_token_id
-        model.eval()
-        try:
-            with kept_random_state(), torch.no_grad():
-                torch.manual_seed(self.run.lease.seed + step)
-                for prompt in prompts:
-                    ids = tokenizer(prompt, return_tensors="pt")["input_ids"].long()
-                    if not ids.shape[-1]:
-                        ids = torch.tensor([[start or 0]])
-                    ids = ids.to(model.device)
-                    out = model.generate(
-                        input_ids=ids, attention_mask=torch.ones_like(ids), max_new_tokens=self.sample_tokens,
-                        pad_token_id=end, **drawn,
-                    )  # fmt: skip
-                    texts.append(tokenizer.decode(out[0, ids.shape[-1] :], skip_special_tokens=True))
-        finally:
-            model.train(training)
+        with quiet(model, self.run.lease.seed + step):
+            for prompt in prompts:
+                ids = tokenizer(prompt, return_tensors="pt")["input_ids"].long()
+                if not ids.shape[-1]:
+                    ids = torch.tensor([[start or 0]])
+                ids = ids.to(model.device)
+                out = model.generate(
+                    input_ids=ids, attention_mask=torch.ones_like(ids), max_new_tokens=self.sample_tokens,
+                    pad_token_id=end, **drawn,
+                )  # fmt: skip
+                texts.append(tokenizer.decode(out[0, ids.shape[-1] :], skip_special_tokens=True))
         return texts
 
 
@@ -167,9 +160,9 @@ def check_arguments(args: Any, work: Path) -> None:
     """Raises LoopError for an argument of the trainer with which a tenth could not end, or not be gone on from."""
     folder = Path(args.output_dir).resolve()
     if work.resolve() not in folder.parents:
-        raise _refused(f"output_dir is {args.output_dir}", f'give output_dir=run.work / "trainer": {work} is writable')
+        raise refused(f"output_dir is {args.output_dir}", f'give output_dir=run.work / "trainer": {work} is writable')
     if str(getattr(args.save_strategy, "value", args.save_strategy)) != "no":
-        raise _refused(
+        raise refused(
             f"save_strategy is {getattr(args.save_strategy, 'value', args.save_strategy)!r}",
             'give save_strategy="no": the checkpoint is made where the tenth ends',
         )
@@ -184,41 +177,6 @@ def check_arguments(args: Any, work: Path) -> None:
         ("push_to_hub", "the quarantine has no network"),
     ):
         if getattr(args, name, False):
-            raise _refused(f"{name} is set", f"leave it out: {why}")
+            raise refused(f"{name} is set", f"leave it out: {why}")
     if int(args.world_size) > 1:
-        raise _refused(f"{args.world_size} processes", "use one process: this adapter speaks for one")
-
-
-def steps_per_epoch(total: int, passes: int, epochs: int) -> int:
-    """Optimizer steps of one epoch of the charter. `passes` over the data as the trainer counts them, 0 if it cannot.
-
-    Raises LoopError when trainer and charter disagree about how long the phase is.
-    """
-    if total <= 0:
-        raise _refused("the trainer does not know its number of steps", "give max_steps: the data has no length")
-    known = 0 < passes < 1 << 31  # the trainer counts 2**63 - 1 passes of data that has no length
-    if known and passes != epochs:
-        raise _refused(
-            f"the trainer goes {passes} times through its data, the charter's phase {epochs} times",
-            "give num_train_epochs=run.lease.epochs, and change the number in the charter",
-        )
-    if total % epochs:
-        raise _refused(f"{total} steps in {epochs} epochs", "give a max_steps that the number of epochs divides")
-    return total // epochs
-
-
-@contextmanager
-def kept_random_state() -> Iterator[None]:
-    """Give back the random numbers of torch (on every device), NumPy and Python as they were."""
-    import numpy
-    import torch
-
-    python, array = random.getstate(), numpy.random.get_state()
-    with torch.random.fork_rng():
-        yield
-    random.setstate(python)
-    numpy.random.set_state(array)
-
-
-def _refused(found: str, do: str) -> LoopError:
-    return LoopError("These training arguments were refused.", found, do)
+        raise refused(f"{args.world_size} processes", "use one process: this adapter speaks for one")

@@ -136,8 +136,9 @@ class Run:
             return
         pending, self._pending = self._pending, None
         if pending["loss"] is not None:
-            self._loss = float(pending["loss"])
-        self._channel.send(frames.progress(pending["step"], self._tokens, self._flop, self._loss, pending["metrics"]))
+            self._loss = _number(pending["loss"])
+        metrics = {name: _number(value) for name, value in pending["metrics"].items()}
+        self._channel.send(frames.progress(pending["step"], self._tokens, self._flop, self._loss, metrics))
         self._reported_at = now
 
     @property
@@ -195,6 +196,11 @@ class Run:
                 "The lease ended without a checkpoint.", f"the loop left at step {self.position}",
                 "end the `with` block with run.checkpoint(folder)",
             )  # fmt: skip
+
+
+def _number(value: Any) -> float:
+    """A number, or a tensor of one, which may still be part of a graph."""
+    return float(value.detach() if hasattr(value, "detach") else value)
 
 
 def fsync_tree(folder: Path, top: Path) -> None:
