@@ -16,58 +16,80 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from .model import NORM_EPSILON, Attention, Block, Transformer, rotary_table
+from .model import NORM_EPSILON, Block, Transformer, rotary_table
 
 FUSED_BYTES = 512 << 20  # of weights: above that the copy costs memory, and a product outlasts its start by far
 
 
+class Product:
+    """x times one or several matrices, side by side, in the matrices' precision.
+
+    `copied` weights are joined and, on a CPU, laid out once as oneDNN's kernels want them: it else rearranges them at
+    every call, and MKL's float32 product has no good way with few rows.
+    """
+
+    def __init__(self, weights: Sequence[Tensor], dtype: torch.dtype, copied: bool) -> None:
+        parts = [weight.detach().to(dtype) for weight in weights]
+        self._parts = [torch.cat(parts)] if copied and len(parts) > 1 else parts
+        self._dtype = dtype
+        ready = copied and parts[0].device.type == "cpu" and torch.backends.mkldnn.is_available()  # type: ignore[no-untyped-call]
+        self._packed = torch.ops.mkldnn._reorder_linear_weight(self._parts[0]) if ready else None
+
+    def __call__(self, x: Tensor) -> Tensor:
+        """(..., D) to (..., rows of all matrices)."""
+        x = x.to(self._dtype)
+        if self._packed is not None:
+            mixed: Tensor = torch.ops.mkldnn._linear_pointwise(x, self._packed, None, "none", [], "")
+            return mixed
+        if len(self._parts) == 1:
+            return F.linear(x, self._parts[0])
+        return torch.cat([F.linear(x, part) for part in self._parts], dim=-1)
+
+
 @dataclass(frozen=True)
 class Layer:
-    """One block's weights. `qkv` and `gate_up` hold one matrix when they are fused, else several."""
+    """One block's weights."""
 
-    qkv: tuple[Tensor, ...]
-    out: Tensor
-    gate_up: tuple[Tensor, ...]
-    down: Tensor
+    qkv: Product
+    out: Product
+    gate_up: Product
+    down: Product
     attention_norm: Tensor
     mlp_norm: Tensor
     head_norms: Tensor  # (H + K, E): the query norm for each head, then the key norm
 
 
 class Inference:
-    """A model ready to write: read-only, and no longer tied to later changes of fused or converted weights."""
+    """A model ready to write: read-only, and later changes of the model need not show."""
 
     def __init__(self, model: Transformer, dtype: torch.dtype | None = None) -> None:
         """`dtype`: of the matrix products; the model's own if None."""
         self.shape = model.shape
         weight = model.lm_head.weight
         self.device, self.dtype = weight.device, dtype or weight.dtype
-        fuse = sum(p.numel() for p in model.parameters()) * self.dtype.itemsize <= FUSED_BYTES
+        self._copied = sum(p.numel() for p in model.parameters()) * self.dtype.itemsize <= FUSED_BYTES
         with torch.inference_mode():
             self.embedding = model.model.embed_tokens.weight.detach()
-            self.head = weight.detach().to(self.dtype)
+            self.head = self._product(weight)
             self.norm = model.model.norm.weight.detach().float()
-            self.layers = [self._layer(block, fuse) for block in model.model.layers]
+            self.layers = [self._layer(block) for block in model.model.layers]
 
-    def _layer(self, block: torch.nn.Module, fuse: bool) -> Layer:
+    def _layer(self, block: torch.nn.Module) -> Layer:
         assert isinstance(block, Block)
         attention, mlp = block.self_attn, block.mlp
-        assert isinstance(attention, Attention)
-        qkv = [attention.q_proj.weight, attention.k_proj.weight, attention.v_proj.weight]
         norms = attention.q_norm.weight, attention.k_norm.weight
         counts = self.shape.heads, self.shape.kv_heads
         return Layer(
-            qkv=self._together(qkv, fuse), out=attention.o_proj.weight.detach().to(self.dtype),
-            gate_up=self._together([mlp.gate_proj.weight, mlp.up_proj.weight], fuse),
-            down=mlp.down_proj.weight.detach().to(self.dtype),
+            qkv=self._product(attention.q_proj.weight, attention.k_proj.weight, attention.v_proj.weight),
+            out=self._product(attention.o_proj.weight),
+            gate_up=self._product(mlp.gate_proj.weight, mlp.up_proj.weight), down=self._product(mlp.down_proj.weight),
             attention_norm=block.input_layernorm.weight.detach().float(),
             mlp_norm=block.post_attention_layernorm.weight.detach().float(),
             head_norms=torch.cat([w.detach().float().expand(n, -1) for w, n in zip(norms, counts, strict=True)]),
         )  # fmt: skip
 
-    def _together(self, weights: Sequence[Tensor], fuse: bool) -> tuple[Tensor, ...]:
-        parts = tuple(weight.detach().to(self.dtype) for weight in weights)
-        return (torch.cat(parts),) if fuse else parts
+    def _product(self, *weights: Tensor) -> Product:
+        return Product(weights, self.dtype, self._copied)
 
 
 class Reading:
@@ -102,15 +124,15 @@ class Reading:
         x = F.embedding(tokens, model.embedding).float()
         for number, layer in enumerate(model.layers):
             x = x + self._attention(number, layer, _norm(x, layer.attention_norm), cos, sin, mask)
-            gate, up = _product(_norm(x, layer.mlp_norm), layer.gate_up).chunk(2, dim=-1)
-            x = x + F.linear(F.silu(gate).mul_(up), layer.down)
+            gate, up = layer.gate_up(_norm(x, layer.mlp_norm)).chunk(2, dim=-1)
+            x = x + layer.down(F.silu(gate).mul_(up))
         self.length += tokens.shape[1]
-        return F.linear(_norm(x[:, -1], model.norm).to(model.dtype), model.head).float()
+        return model.head(_norm(x[:, -1], model.norm)).float()
 
     def _attention(self, number: int, layer: Layer, x: Tensor, cos: Tensor, sin: Tensor, mask: Tensor | None) -> Tensor:
         shape, (batch, new, _) = self._inference.shape, x.shape
         heads, groups = shape.heads, shape.kv_heads
-        parts = _product(x, layer.qkv).view(batch, new, heads + 2 * groups, shape.head_width)
+        parts = layer.qkv(x).view(batch, new, heads + 2 * groups, shape.head_width)
         turned = F.rms_norm(parts[:, :, : heads + groups].float(), (shape.head_width,), None, NORM_EPSILON)
         turned = turned * layer.head_norms
         turned = torch.addcmul(turned * cos, turned.roll(shape.head_width // 2, -1), sin)
@@ -129,7 +151,7 @@ class Reading:
                 queries.transpose(1, 2), keys, values, attn_mask=mask, is_causal=mask is None,
                 enable_gqa=groups < heads,
             ).transpose(1, 2)  # fmt: skip
-        return F.linear(mixed.reshape(batch, new, -1).to(layer.out.dtype), layer.out)
+        return layer.out(mixed.reshape(batch, new, -1))
 
     def _angles(self, new: int) -> tuple[Tensor, Tensor]:
         """cos and signed sin of the new tokens' positions, to be broadcast over (B, T, heads, E)."""
@@ -156,11 +178,3 @@ class Reading:
 
 def _norm(x: Tensor, weight: Tensor) -> Tensor:
     return F.rms_norm(x, (x.shape[-1],), weight, NORM_EPSILON)
-
-
-def _product(x: Tensor, weights: tuple[Tensor, ...]) -> Tensor:
-    """x times each of the matrices, side by side."""
-    x = x.to(weights[0].dtype)
-    if len(weights) == 1:
-        return F.linear(x, weights[0])
-    return torch.cat([F.linear(x, weight) for weight in weights], dim=-1)
