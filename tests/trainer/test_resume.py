@@ -17,7 +17,7 @@ from torch import Tensor
 
 from client.fake_supervisor import FakeSupervisor, write_listing
 from tenth.client import Run
-from tenth.trainer import pretrain as training
+from tenth.trainer import backward as training
 from tenth.trainer.errors import DivergenceError, TrainerError
 from tenth.trainer.pretrain import pretrain
 from trainer.tiny import ADAMW, BFLOAT16, TINY

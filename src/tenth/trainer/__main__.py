@@ -7,10 +7,12 @@ import os
 import sys
 import time
 from pathlib import Path
+from typing import NoReturn
 
 from tenth.client import ClientError, attach
 
 from .errors import TrainerError
+from .ranks import follow, is_follower
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -56,11 +58,25 @@ def _begin_again_with_arenas() -> None:
 
 
 def _pretrain(started: float) -> int:
+    if is_follower():
+        from .pretrain import pretrain
+
+        pretrain(follow(), started)
+        _exit()
     with attach() as run:  # first, so that nobody waits for torch to hear that there is no supervisor
         from .pretrain import pretrain
 
-        pretrain(run, started)
+        alone = pretrain(run, started)
+    if not alone:
+        _exit()
     return 0
+
+
+def _exit() -> NoReturn:
+    """End at once: the engines of many ranks leave threads behind that an orderly end may stumble over."""
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(0)
 
 
 def _generate(options: argparse.Namespace) -> int:

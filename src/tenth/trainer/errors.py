@@ -4,7 +4,8 @@ TrainerError
 ├── RecipeError       the recipe cannot be followed
 ├── CorpusError       the documents cannot be trained on
 ├── CheckpointError   a checkpoint cannot be read, or belongs to another model
-└── DivergenceError   the loss stopped being a number
+├── DivergenceError   the loss stopped being a number
+└── RankError         one of the processes that train together is gone
 """
 
 from __future__ import annotations
@@ -34,3 +35,7 @@ class CheckpointError(TrainerError):
 
 class DivergenceError(TrainerError):
     """The loss stopped being a number."""
+
+
+class RankError(TrainerError):
+    """One of the processes that train together is gone."""

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
 
 NORM_EPSILON = 1e-6
 QUERY_BLOCKS = 2  # two halves of the queries: the first never looks at the second half of the keys
@@ -225,6 +226,7 @@ class Transformer(nn.Module):
         self.lm_head = nn.Linear(shape.width, shape.vocabulary, bias=False)
         if shape.tied:
             self.lm_head.weight = self.model.embed_tokens.weight
+        self.recompute = False  # forward again in the backward pass, block by block, instead of keeping activations
         self._rotary: tuple[Tensor, Tensor] | None = None
 
     def forward(self, tokens: Tensor, cache: Cache | None = None) -> Tensor:
@@ -233,7 +235,10 @@ class Transformer(nn.Module):
         x = self.model.embed_tokens(tokens)
         cos, sin = self._angles(start, start + tokens.shape[1], x)
         for layer, block in enumerate(self.model.layers):
-            x = block(x, cos, sin, cache, layer)
+            if self.recompute and torch.is_grad_enabled():
+                x = checkpoint(block, x, cos, sin, None, layer, use_reentrant=False, preserve_rng_state=False)
+            else:
+                x = block(x, cos, sin, cache, layer)
         if cache is not None:
             cache.length += tokens.shape[1]
         hidden: Tensor = self.model.norm(x)

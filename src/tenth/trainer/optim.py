@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -15,6 +15,12 @@ from torch import Tensor
 from .muon import Muon
 from .pieces import pieces, scaled
 from .recipe import OptimRecipe
+
+
+class Named(Protocol):
+    """What has parameters: a module, or a rank's rows of one."""
+
+    def named_parameters(self) -> Iterator[tuple[str, Tensor]]: ...
 
 
 class Rule(Protocol):
@@ -114,7 +120,7 @@ class Optimizer:
         return wrong
 
 
-def make_optimizer(master: torch.nn.Module, working: torch.nn.Module, recipe: OptimRecipe) -> Optimizer:
+def make_optimizer(master: Named, working: Named, recipe: OptimRecipe, muon: Callable[..., Rule] = Muon) -> Optimizer:
     """Groups by role: matrices of the blocks, embedding, head (unless tied), and the vectors of the norms."""
     live = dict(working.named_parameters())
     named = {name: parameter.detach() for name, parameter in master.named_parameters()}
@@ -133,7 +139,7 @@ def make_optimizer(master: torch.nn.Module, working: torch.nn.Module, recipe: Op
         rule: Rule
         if role == "matrices" and recipe.matrices == "muon":
             block = recipe.muon_block if weights[0].device.type == "cpu" else 0
-            rule = Muon(names, weights, recipe.matrix_lr, recipe.weight_decay, block)
+            rule = muon(names, weights, recipe.matrix_lr, recipe.weight_decay, block)
         else:
             decay = recipe.weight_decay if role == "matrices" else 0.0
             rule = AdamW(names, weights, rates.get(role, recipe.matrix_lr), recipe, decay)

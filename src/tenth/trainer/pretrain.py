@@ -14,13 +14,25 @@ from . import schedule, tokenizer
 from .errors import DivergenceError
 from .flops import flop_per_token
 from .generate import complete
-from .loss import IGNORED, linear_cross_entropy
+from .parallel import joined
+from .precision import choose_device, count_ranks
+from .ranks import started
+from .recipe import load_recipe
 from .session import Training, restore, save
 
 
-def pretrain(run: Run, started: float) -> None:
-    """Train one tenth. `started` is the process's start on the monotonic clock, for the report only."""
-    training = restore(run)
+def pretrain(run: Run, began: float) -> bool:
+    """Train one tenth; was it alone? `began` is the process's start on the monotonic clock, for the report only."""
+    recipe = load_recipe(run.lease.recipe)
+    device = choose_device(recipe.train)
+    count = count_ranks(recipe.train, device)
+    with started(run, count) as place, joined(place, recipe.train.parallel, device) as parallel:
+        train(run, restore(run, recipe, parallel), began)
+    return count == 1
+
+
+def train(run: Run, training: Training, began: float) -> None:
+    """From the first step of the tenth to its checkpoint. Every rank makes the same steps."""
     total = training.epoch.steps
     last = time.monotonic()
     cost = flop_per_token(training.model.shape)
@@ -28,8 +40,8 @@ def pretrain(run: Run, started: float) -> None:
     for inputs, targets in run.steps(training.epoch.batches(run.position), total=total):
         step = (run.lease.epoch - 1) * total + run.position
         loss, norm, lr = train_step(training, torch.from_numpy(inputs), torch.from_numpy(targets), step)
-        if first:
-            print(f"first step {time.monotonic() - started:.2f} s after the process began", flush=True)
+        if first and training.parallel.rank == 0:
+            print(f"first step {time.monotonic() - began:.2f} s after the process began", flush=True)
             first = False
         now = time.monotonic()
         run.report(
@@ -38,10 +50,12 @@ def pretrain(run: Run, started: float) -> None:
             bits_per_byte=loss / math.log(2) / training.corpus.bytes_per_token,
         )  # fmt: skip
         last = now
-        if run.wants_samples:
+        if training.parallel.agree(run.wants_samples):
             send_samples(training, run)
             last = time.monotonic()
-    run.checkpoint(save(training, run))
+    folder = save(training, run)
+    if training.parallel.rank == 0:
+        run.checkpoint(folder)
 
 
 def train_step(training: Training, inputs: Tensor, targets: Tensor, step: int) -> tuple[float, float, float]:
@@ -51,14 +65,12 @@ def train_step(training: Training, inputs: Tensor, targets: Tensor, step: int) -
     """
     s = training.recipe.schedule
     lr = schedule.scale(step, training.steps, s.warmup, s.decay, s.floor, s.warmup_steps, s.decay_steps)
-    if not bool((targets != IGNORED).any()):  # every document of this batch was excluded
+    nats = training.backward(inputs, targets)
+    if nats is None:  # every document of this batch was excluded
         return math.nan, 0.0, lr
-    hidden = training.model(inputs.to(training.device))
-    loss = linear_cross_entropy(
-        hidden.view(-1, hidden.shape[-1]), training.model.lm_head.weight, targets.reshape(-1).to(training.device)
-    )
-    loss.backward()  # type: ignore[no-untyped-call]
-    nats, norm = loss.item(), training.optimizer.gradient_norm()
+    if training.shards:
+        training.shards.take_gradients()
+    norm = training.parallel.norm(training.optimizer.gradient_norm())
     if math.isfinite(nats) and math.isfinite(norm):
         training.optimizer.step(lr, norm)
         training.nonfinite = 0

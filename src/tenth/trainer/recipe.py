@@ -73,6 +73,10 @@ class TrainRecipe:
     threads: int = 0  # 0: as many as this process may use
     compile: str = "auto"  # "true", "false", or "auto": where a tenth is long enough to pay for it
     skip_nonfinite: int = 10  # consecutive steps without a finite loss that are skipped before giving up
+    ranks: int = 0  # processes that train together; 0: one, with CUDA one for each device
+    parallel: str = "ddp"  # "ddp": each rank holds everything; "fsdp": each holds its share of weights and optimizer
+    accumulate: int = 1  # pieces, one after another, in which each rank takes its share of the batch
+    recompute: bool = False  # keep no activations inside a block: less memory, about a third more work
 
 
 @dataclass(frozen=True)
@@ -193,7 +197,7 @@ def _check_ranges(recipe: Recipe) -> None:
         "model.context": m.context, "model.rope_base": m.rope_base, "train.batch": t.batch,
         "train.skip_nonfinite": t.skip_nonfinite, "sample.tokens": recipe.sample.tokens, "optim.matrix_lr": o.matrix_lr,
         "optim.embedding_lr": o.embedding_lr, "optim.head_lr": o.head_lr, "optim.vector_lr": o.vector_lr,
-        "optim.epsilon": o.epsilon,
+        "optim.epsilon": o.epsilon, "train.accumulate": t.accumulate,
     }  # fmt: skip
     for key, value in positive.items():
         if not value > 0:
@@ -207,7 +211,7 @@ def _check_ranges(recipe: Recipe) -> None:
             raise _bad(key, str(value), "give a share between 0 and 1")
     free = {
         "optim.clip": o.clip, "optim.weight_decay": o.weight_decay, "train.threads": t.threads,
-        "sample.temperature": recipe.sample.temperature, "sample.top_k": recipe.sample.top_k,
+        "train.ranks": t.ranks, "sample.temperature": recipe.sample.temperature, "sample.top_k": recipe.sample.top_k,
         "schedule.warmup_steps": s.warmup_steps, "schedule.decay_steps": s.decay_steps,
         "optim.muon_block": o.muon_block,
     }  # fmt: skip
@@ -223,6 +227,9 @@ def _check_choices(recipe: Recipe) -> None:
         raise _bad("model.kv_heads", str(m.kv_heads), f"choose a divisor of the {m.heads} heads")
     if m.head_width % 2:
         raise _bad("model.head_width", str(m.head_width), "rotary positions need an even number")
+    shares = max(t.ranks, 1) * t.accumulate
+    if t.batch % shares:
+        raise _bad("train.batch", str(t.batch), f"choose a multiple of ranks x accumulate, which is {shares}")
     if (0 if s.warmup_steps else s.warmup) + (0 if s.decay_steps else s.decay) > 1:
         raise _bad("schedule.warmup + schedule.decay", str(s.warmup + s.decay), "keep their sum at 1 or below")
     if d.tokenizer == "bpe" and d.vocabulary < 257:
@@ -231,6 +238,7 @@ def _check_choices(recipe: Recipe) -> None:
         ("train.precision", t.precision, ("auto", "bfloat16", "float32")),
         ("train.device", t.device, ("auto", "cpu", "cuda")),
         ("train.compile", t.compile, ("auto", "true", "false")),
+        ("train.parallel", t.parallel, ("ddp", "fsdp")),
     ):
         if choice not in choices:
             raise _bad(name, repr(choice), f"choose one of {', '.join(choices)}")

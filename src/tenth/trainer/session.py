@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -12,12 +13,15 @@ import torch
 from tenth.client import Run
 
 from . import checkpoint, data, documents, tokenizer
+from .backward import Backward
 from .data import Corpus, Epoch
 from .errors import CheckpointError, RecipeError
 from .model import Transformer
 from .optim import Optimizer, make_optimizer
-from .precision import choose_device, choose_precision, set_threads
-from .recipe import Recipe, as_dict, load_recipe, shape
+from .parallel import Parallel
+from .precision import choose_precision, set_threads
+from .recipe import Recipe, as_dict, shape
+from .sharded import ShardedMuon, Shards
 
 # What fixes the order of the data: changed in mid-epoch, `position` would point elsewhere.
 FIXED = (("data", "tokenizer"), ("data", "vocabulary"), ("data", "held_out"), ("model", "context"), ("train", "batch"))
@@ -33,6 +37,9 @@ class Training:
     master: Transformer
     model: Transformer
     optimizer: Optimizer
+    backward: Backward
+    parallel: Parallel
+    shards: Shards | None  # this rank's rows, where the parameters are sharded
     steps: int  # of the whole phase
     seed: int
     precision: str
@@ -41,36 +48,43 @@ class Training:
     skipped: int = 0  # steps skipped in all
 
 
-def restore(run: Run) -> Training:
+def restore(run: Run, recipe: Recipe, parallel: Parallel) -> Training:
     """Everything as the last lease left it, or a fresh start."""
-    recipe = load_recipe(run.lease.recipe)
     before = checkpoint.load(run.resume_from) if run.resume_from else None
     state: dict[str, Any] = before.state if before else {}
-    threads = set_threads(recipe.train)
-    if before and threads != state["threads"]:
-        print(f"{threads} threads where the run began with {state['threads']}: results may differ in the last bit")
-    device = choose_device(recipe.train)
-    precision = state.get("precision") or choose_precision(recipe.train, device)
+    _say_what_moved(set_threads(recipe.train, parallel.size), parallel.size, state)
+    precision = state.get("precision") or choose_precision(recipe.train, parallel.device)
     seed = int(state.get("seed", run.lease.seed))
     torch.manual_seed(seed)
     _refuse_moved_order(recipe, state, run)
-    corpus, excluded = open_corpus(run, recipe, before)
+    with parallel.first():
+        corpus, excluded = open_corpus(run, recipe, before)
     epoch = Epoch(corpus, recipe.model.context, recipe.train.batch, seed, run.lease.epoch, excluded)
     master = Transformer(shape(recipe, corpus.vocabulary))
     if before:
         checkpoint.load_weights(master, before)
     else:
         master.initialise(torch.Generator().manual_seed(seed))
-    master.to(device)
-    model = master if precision == "float32" else working_copy(master)
-    optimizer = make_optimizer(master, model, recipe.optim)
+    shards = None
+    if parallel.kind == "fsdp":
+        dtype = torch.bfloat16 if precision == "bfloat16" else torch.float32
+        parallel.shard(master, dtype)
+        model, shards = master, Shards(master)
+        muon = partial(ShardedMuon, parallel=parallel, shapes=shards.shapes, dtype=dtype)
+        optimizer = make_optimizer(shards, shards, recipe.optim, muon)
+    else:
+        master.to(parallel.device)
+        model = master if precision == "float32" else working_copy(master)
+        optimizer = make_optimizer(master, model, recipe.optim)
     if before:
-        load_optimizer(optimizer, before)
+        load_optimizer(optimizer, before, shards, parallel)
+    model.recompute = recipe.train.recompute
     if recipe.train.compile == "true":
         model.compile()
+    backward = Backward(model, parallel, recipe.train.accumulate)
     return Training(
-        recipe, corpus, epoch, master, model, optimizer, epoch.steps * run.lease.epochs, seed, precision, device,
-        int(state.get("nonfinite", 0)), int(state.get("skipped", 0)),
+        recipe, corpus, epoch, master, model, optimizer, backward, parallel, shards, epoch.steps * run.lease.epochs,
+        seed, precision, parallel.device, int(state.get("nonfinite", 0)), int(state.get("skipped", 0)),
     )  # fmt: skip
 
 
@@ -93,10 +107,12 @@ def working_copy(master: Transformer) -> Transformer:
     return copy.deepcopy(master).to(torch.bfloat16)
 
 
-def load_optimizer(optimizer: Optimizer, before: checkpoint.Checkpoint) -> None:
+def load_optimizer(
+    optimizer: Optimizer, before: checkpoint.Checkpoint, shards: Shards | None, parallel: Parallel
+) -> None:
     memory = dict(before.optimizer)
     random_state = memory.pop(checkpoint.RANDOM_STATE, None)
-    wrong = optimizer.load(memory)
+    wrong = optimizer.load(shards.own(memory, optimizer.tensors(), parallel) if shards else memory)
     if wrong or random_state is None:
         raise CheckpointError(
             "The optimizer's memory was refused.", f"{len(wrong)} tensors do not fit: {', '.join(wrong[:3])}",
@@ -106,18 +122,33 @@ def load_optimizer(optimizer: Optimizer, before: checkpoint.Checkpoint) -> None:
 
 
 def save(training: Training, run: Run) -> Path:
-    """Write the checkpoint of this tenth into the work folder."""
+    """Write the checkpoint of this tenth into the work folder. All ranks call this; rank 0 returns last."""
+    parallel = training.parallel
     state = {
         "version": 1, "phase": run.lease.phase, "epoch": run.lease.epoch, "step": run.position,
         "steps_per_epoch": training.epoch.steps, "seed": training.seed, "precision": training.precision,
-        "threads": torch.get_num_threads(), "nonfinite": training.nonfinite, "skipped": training.skipped,
-        "recipe": as_dict(training.recipe), "shape": asdict(training.master.shape),
+        "threads": torch.get_num_threads(), "ranks": parallel.size, "nonfinite": training.nonfinite,
+        "skipped": training.skipped, "recipe": as_dict(training.recipe), "shape": asdict(training.master.shape),
         "corpus": {"key": training.corpus.key, "digest": training.corpus.digest, "report": training.corpus.report},
     }  # fmt: skip
-    return checkpoint.save(
-        run.work / "checkpoint", training.master, training.optimizer.tensors(), state, training.corpus.separator,
-        (training.corpus.folder / "tokenizer.json", training.corpus.folder / "documents.jsonl"),
-    )  # fmt: skip
+    weights, memory = checkpoint.weights_of(training.master), training.optimizer.tensors()
+    if training.shards:
+        weights, memory = training.shards.to_save(memory, parallel)
+    files = (training.corpus.folder / "tokenizer.json", training.corpus.folder / "documents.jsonl")
+    writer = checkpoint.Writer(run.work / "checkpoint", parallel.rank, parallel.size if training.shards else 1)
+    with parallel.first():
+        writer.begin()
+    writer.tensors(weights, memory)
+    parallel.wait()  # every part is on disk
+    if parallel.rank == 0:
+        writer.finish(training.master.shape, state, training.corpus.separator, files)
+    return writer.folder
+
+
+def _say_what_moved(threads: int, ranks: int, state: dict[str, Any]) -> None:
+    was, now = (state.get("threads", threads), state.get("ranks", 1)), (threads, ranks)
+    if state and was != now:
+        print(f"threads and ranks are {now}, and were {was} when this began: results may differ in the last bit")
 
 
 def _refuse_moved_order(recipe: Recipe, state: dict[str, Any], run: Run) -> None:

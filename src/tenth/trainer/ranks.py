@@ -1,0 +1,134 @@
+"""Ranks: the processes that train one model together. Rank 0 starts the others, and they die with it.
+
+Only rank 0 speaks with the supervisor. The others read the lease from a file that it leaves in the work folder, and
+since they make the same steps, the end of the tenth needs no message. They talk over the loopback interface (gloo), or
+as NCCL likes it: a sandbox that filters system calls has to allow AF_INET for loopback.
+
+Does not protect against: another process of the same machine that connects to a rank on the loopback interface.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import dataclasses
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import cast
+
+from tenth.client import Run
+from tenth.client.channel import Channel
+from tenth.client.frames import Frame
+from tenth.client.lease import from_frame
+
+from .errors import RankError
+
+PR_SET_PDEATHSIG = 1
+MEETING = "ranks"  # folder in work: what the ranks meet through
+LEASE, STORE = "lease.json", "store"
+PARENT, RANK, SIZE, FOLDER = "TENTH_RANK_ZERO", "RANK", "WORLD_SIZE", "TENTH_MEETING"
+
+
+@dataclasses.dataclass(frozen=True)
+class Place:
+    """Which of how many this process is, and where they meet."""
+
+    rank: int
+    size: int
+    meeting: Path
+
+
+class _Silent:
+    """The channel of a rank that has nothing to say."""
+
+    def send(self, frame: Frame) -> None: ...
+
+    def finish(self) -> None: ...
+
+    def close(self) -> None: ...
+
+
+def is_follower() -> bool:
+    """Was this process started by rank 0?"""
+    return PARENT in os.environ
+
+
+def follow() -> Run:
+    """Join as another rank than 0: the same lease, and a channel that says nothing."""
+    parent = int(os.environ[PARENT])
+    ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, int(signal.SIGKILL), 0, 0, 0)
+    if os.getppid() != parent:  # it died before the call above
+        os._exit(1)
+    frame = json.loads((Path(os.environ[FOLDER]) / LEASE).read_text("utf-8"))
+    return Run(from_frame(frame | {"frame": "lease"}), cast(Channel, _Silent()))
+
+
+@contextmanager
+def started(run: Run, count: int) -> Iterator[Place]:
+    """The place of this process among `count`. Rank 0 starts the others here, and ends them when the block ends.
+
+    A rank that dies before that ends rank 0, too, with an error that names it: the others would wait for it for ever.
+    """
+    if is_follower():
+        yield Place(int(os.environ[RANK]), int(os.environ[SIZE]), Path(os.environ[FOLDER]))
+        return
+    folder = run.work / MEETING
+    shutil.rmtree(folder, ignore_errors=True)
+    if count == 1:
+        yield Place(0, 1, folder)
+        return
+    folder.mkdir()
+    (folder / LEASE).write_text(json.dumps(dataclasses.asdict(run.lease), default=str), "utf-8")
+    followers = _Followers(run.lease.recipe, folder)
+    try:
+        for rank in range(1, count):
+            followers.start(rank, count)
+        yield Place(0, count, folder)
+    finally:
+        followers.end()
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+class _Followers:
+    """The processes of ranks 1 and above, as rank 0 sees them."""
+
+    def __init__(self, recipe: Path, meeting: Path) -> None:
+        self._command = [sys.executable, "-m", "tenth.trainer", "pretrain", str(recipe)]
+        self._environment = os.environ | {PARENT: str(os.getpid()), FOLDER: str(meeting)}
+        self._processes: list[subprocess.Popen[bytes]] = []
+        self._ending = False
+
+    def start(self, rank: int, size: int) -> None:
+        """From the main thread: the kernel ends a follower when the *thread* that started it ends."""
+        environment = self._environment | {RANK: str(rank), SIZE: str(size), "LOCAL_RANK": str(rank)}
+        process = subprocess.Popen(self._command, env=environment)
+        self._processes.append(process)
+        threading.Thread(target=self._watch, args=(rank, process), daemon=True).start()
+
+    def end(self) -> None:
+        self._ending = True
+        for process in self._processes:
+            process.kill()
+        for process in self._processes:
+            process.wait()
+
+    def _watch(self, rank: int, process: subprocess.Popen[bytes]) -> None:
+        status = process.wait()
+        if self._ending or status == 0:
+            return
+        self._ending = True
+        how = f"was ended by {signal.Signals(-status).name}" if status < 0 else f"ended with status {status}"
+        error = RankError(
+            "Training was stopped.", f"rank {rank} {how}", "read above what it said; the last gate stands"
+        )
+        print(f"tenth-trainer: {error}", file=sys.stderr, flush=True)
+        for other in self._processes:
+            other.kill()
+        os._exit(1)  # the main thread may wait for that rank, in a call that nothing interrupts
