@@ -9,12 +9,15 @@ import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, get_type_hints
+from typing import TYPE_CHECKING, Any, get_type_hints
 
 from .errors import RecipeError
-from .model import Shape
+
+if TYPE_CHECKING:  # a recipe is also read where there is no torch
+    from .model import Shape
 
 WIDTH_PER_LAYER = 64
+TOKENS_PER_LAYER = 512  # of a step
 
 
 @dataclass(frozen=True)
@@ -67,7 +70,7 @@ class ScheduleRecipe:
 
 @dataclass(frozen=True)
 class TrainRecipe:
-    batch: int = 8  # sequences of `context` tokens a step
+    batch: int = 0  # sequences of `context` tokens a step; 0: as many as make 512 x depth tokens
     precision: str = "auto"  # "auto", "bfloat16" or "float32" arithmetic; master weights are always float32
     device: str = "auto"  # "auto", "cpu" or "cuda"
     threads: int = 0  # 0: as many as this process may use
@@ -121,6 +124,8 @@ def default_recipe() -> str:
 
 def shape(recipe: Recipe, vocabulary: int) -> Shape:
     """The model's shape for a tokenizer of `vocabulary` entries."""
+    from .model import Shape
+
     m = recipe.model
     return Shape(
         vocabulary=vocabulary, layers=m.depth, width=m.width, heads=m.heads, kv_heads=m.kv_heads,
@@ -173,7 +178,9 @@ def _resolve(recipe: Recipe) -> Recipe:
         matrix_lr=optim.matrix_lr or (0.02 if optim.matrices == "muon" else 0.003 * 256 / model.width),
         head_lr=optim.head_lr or 0.004 * 256 / model.width,
     )
-    resolved = dataclasses.replace(recipe, model=model, optim=optim)
+    batch = recipe.train.batch or max(1, TOKENS_PER_LAYER * model.depth // max(1, model.context))
+    train = dataclasses.replace(recipe.train, batch=batch)
+    resolved = dataclasses.replace(recipe, model=model, optim=optim, train=train)
     _check_ranges(resolved)
     return resolved
 
