@@ -43,6 +43,12 @@ def test_a_preset_s_recipe_says_what_it_sets_and_can_be_changed(name: str) -> No
     assert changed.model == presets.resolved(name).model
 
 
+@pytest.mark.parametrize("preset", [preset for preset in presets.PRESETS if "GiB" in preset.suits])
+def test_a_preset_fits_the_device_that_it_names(preset: presets.Preset) -> None:
+    room = int(preset.suits.split()[-2]) * 2**30
+    assert presets.memory_bytes(presets.resolved(preset.name)) < 0.8 * room
+
+
 def test_presets_grow() -> None:
     chosen = [presets.resolved(name) for name in NAMES]
     for measure in (presets.parameters, presets.memory_bytes):

@@ -28,17 +28,19 @@ class Preset:
 
 # 50,304 is GPT-2's vocabulary of 50,257 rounded up to a multiple of 128; like GPT-2, these share embedding and head.
 _GPT2: Mapping[str, Value] = {
-    "model.context": 1024, "model.tied": True, "data.vocabulary": 50_304, "train.batch": 8,
+    "model.context": 1024, "model.tied": True, "data.vocabulary": 50_304, "train.batch": 512,
 }  # fmt: skip
 PRESETS = (
     Preset("nano", "any laptop", {"model.depth": 4, "model.width": 128, "data.vocabulary": 1024}),
     Preset("tiny", "any laptop", {"model.depth": 4}),
     Preset("mini", "4 cores", {"model.depth": 6}),
     Preset("small", "16 cores or a GPU", {"model.depth": 8, "model.context": 512, "data.vocabulary": 8192}),
-    Preset("gpt2", "a GPU", {"model.depth": 12, **_GPT2}),
-    Preset("gpt2-medium", "a GPU", {"model.depth": 24, "model.width": 1024, **_GPT2}),
-    Preset("gpt2-large", "a GPU", {"model.depth": 36, "model.width": 1280, **_GPT2}),
-    Preset("gpt2-xl", "a GPU", {"model.depth": 48, "model.width": 1600, **_GPT2}),
+    Preset("gpt2", "a GPU of 24 GiB", {"model.depth": 12, "train.accumulate": 64, **_GPT2}),
+    Preset(
+        "gpt2-medium", "a GPU of 24 GiB", {"model.depth": 24, "model.width": 1024, "train.accumulate": 128, **_GPT2}
+    ),
+    Preset("gpt2-large", "a GPU of 24 GiB", {"model.depth": 36, "model.width": 1280, "train.accumulate": 256, **_GPT2}),
+    Preset("gpt2-xl", "a GPU of 48 GiB", {"model.depth": 48, "model.width": 1600, "train.accumulate": 256, **_GPT2}),
 )
 
 
@@ -97,7 +99,8 @@ def memory_bytes(recipe: Recipe) -> int:
     tables = recipe.data.vocabulary * m.width * (1 if m.tied else 2)
     adam = parameters(recipe) if recipe.optim.matrices == "adamw" else tables
     weights = 12 * parameters(recipe) + 4 * adam
-    return weights + recipe.train.batch * m.context * kept_bytes_per_token(recipe)
+    at_once = -(-recipe.train.batch // recipe.train.accumulate)
+    return weights + at_once * m.context * kept_bytes_per_token(recipe)
 
 
 def kept_bytes_per_token(recipe: Recipe) -> int:
