@@ -1,0 +1,35 @@
+"""Which recipe tenth trains with here: the one that ships for this benchmark, sizes changed only where a test asks."""
+
+from __future__ import annotations
+
+import tomllib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import tomli_w
+
+from tenth.trainer import recipe as recipes
+
+SHIPPED = Path(recipes.__file__).parent / "recipes" / "benchmark.toml"
+DEPTH_6: dict[str, Any] = {
+    "model": {"depth": 6, "context": 256},
+    "data": {"tokenizer": "bpe", "vocabulary": 4096, "held_out": 0.03},
+    "train": {"batch": 8},
+}
+
+
+def table(changes: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
+    """The recipe as TOML would give it; `changes`: section -> key -> value."""
+    found: dict[str, Any] = tomllib.loads(SHIPPED.read_text("utf-8")) if SHIPPED.exists() else dict(DEPTH_6)
+    for section, values in changes.items():
+        found[section] = {**found.get(section, {}), **values}
+    return found
+
+
+def recipe(changes: Mapping[str, Mapping[str, Any]]) -> recipes.Recipe:
+    return recipes.recipe_from(table(changes))
+
+
+def write_recipe(path: Path, changes: Mapping[str, Mapping[str, Any]]) -> None:
+    path.write_text(tomli_w.dumps(table(changes)), "utf-8")
