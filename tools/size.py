@@ -20,7 +20,7 @@ LIMIT = 3000
 SILENT = {tokenize.COMMENT, tokenize.NL, tokenize.NEWLINE, tokenize.INDENT, tokenize.DEDENT, tokenize.ENDMARKER}
 """Tokens that are no code."""
 CORE = ("__init__", "errors", "encoding", "keys", "charter", "log", "state", "gate", "verify", "supervisor")
-OUTSIDE = ("client", "trainer", "evidence", "cli", "opening", "sanitise", "py.typed")
+OUTSIDE = ("client", "trainer", "evidence", "cli", "opening", "sanitise", "sinks", "py.typed")
 
 
 def files_of(part: str) -> list[Path]:

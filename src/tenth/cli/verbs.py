@@ -32,6 +32,7 @@ VERBS: Mapping[str, tuple[str, str]] = {
     "verify": ("tenth.cli.auditing", "Replay log, law and signatures; name the first broken promise."),
     "export": ("tenth.cli.auditing", "Write the auditor's pack."),
     "generate": ("tenth.cli.generating", "Write text from a checkpoint that the log knows."),
+    "metrics": ("tenth.cli.metrics", "Write the run's curves for TensorBoard, trackio, W&B, MLflow, CSV or JSONL."),
     "completion": ("tenth.cli.completion", "Print a completion script for your shell."),
 }
 """Verb -> (module that holds it, what it does), in the order of help."""

@@ -138,6 +138,8 @@ class Run:
         if pending["loss"] is not None:
             self._loss = _number(pending["loss"])
         metrics = {name: _number(value) for name, value in pending["metrics"].items()}
+        read = {"loss": (pending["loss"], self._loss)} | {n: (v, metrics[n]) for n, v in pending["metrics"].items()}
+        self._record.add(pending["step"], {n: value for n, (given, value) in read.items() if hasattr(given, "detach")})
         self._channel.send(frames.progress(pending["step"], self._tokens, self._flop, self._loss, metrics))
         self._reported_at = now
 
