@@ -3,7 +3,7 @@
     model.safetensors      float32 master weights under Hugging Face's names
     optimizer.safetensors  the optimizer's memory and the random generator's state
     state.json             seed, counters, resolved recipe, corpus
-    config.json tokenizer.json documents.jsonl
+    config.json tokenizer.json numbering.bin (not where the data was prepared beforehand)
 
 Sharded training writes model-0000i-of-0000n.safetensors and optimizer-0000i-of-0000n.safetensors, one of each a rank,
 with an index of which whole tensor lies where: `transformers` reads that, and any number of ranks goes on from it.
@@ -16,10 +16,11 @@ from __future__ import annotations
 import json
 import os
 import shutil
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor
@@ -29,6 +30,9 @@ from .model import Shape, Transformer
 
 RANDOM_STATE = "random/torch"
 MODEL, OPTIMIZER, INDEX = "model", "optimizer", ".safetensors.index.json"
+
+
+Item = TypeVar("Item")
 
 
 @dataclass(frozen=True)
@@ -69,10 +73,8 @@ class Writer:
             _write_json(self._partial / f"{kind}{INDEX}", _index(self._partial, kind))
         _write_json(self._partial / "state.json", dict(state))
         _write_json(self._partial / "config.json", shape.hugging_face_config(separator))
-        for file in files:
-            shutil.copyfile(file, self._partial / file.name)
-        for file in self._partial.iterdir():
-            _fsync(file)
+        _at_once(lambda file: shutil.copyfile(file, self._partial / file.name), files)
+        _at_once(_fsync, list(self._partial.iterdir()))
         shutil.rmtree(self.folder, ignore_errors=True)
         os.rename(self._partial, self.folder)
 
@@ -83,10 +85,19 @@ class Writer:
     def _write(self, contents: Mapping[str, Mapping[str, Tensor]]) -> None:
         from safetensors.torch import save_file
 
-        for name, tensors in contents.items():
-            plain = {key: tensor.detach().cpu().contiguous() for key, tensor in tensors.items()}
+        def write(name: str) -> None:
+            plain = {key: tensor.detach().cpu().contiguous() for key, tensor in contents[name].items()}
             save_file(plain, self._partial / name, metadata={"format": "pt"})
             _fsync(self._partial / name)
+
+        _at_once(write, contents)
+
+
+def _at_once(do: Callable[[Item], object], items: Iterable[Item]) -> None:
+    """In threads: a write takes the pages that it needs one by one, and an fsync waits for the disk."""
+    with ThreadPoolExecutor(8) as pool:
+        for _ in pool.map(do, items):
+            pass
 
 
 def _index(folder: Path, kind: str) -> dict[str, Any]:

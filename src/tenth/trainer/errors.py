@@ -20,6 +20,10 @@ class TrainerError(Exception):
         self.found = found
         self.do = do
 
+    def __reduce__(self) -> tuple[type[TrainerError], tuple[str, str, str]]:
+        """So that it can be raised in one process and caught in another."""
+        return type(self), (self.refused, self.found, self.do)
+
 
 class RecipeError(TrainerError):
     """The recipe cannot be followed."""

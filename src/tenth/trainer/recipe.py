@@ -9,7 +9,7 @@ import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, get_type_hints
+from typing import TYPE_CHECKING, Any, get_origin, get_type_hints
 
 from .errors import RecipeError
 
@@ -33,6 +33,8 @@ class ModelRecipe:
     context: int = 256  # tokens
     rope_base: float = 10_000.0
     tied: bool = False  # one matrix for embedding and head
+    init: str = ""  # a folder in Hugging Face's layout to begin from, below the run's root; "": random weights
+    init_sha256: str = ""  # which weights those must be, as `tenth convert` says it; "": any
 
 
 @dataclass(frozen=True)
@@ -40,6 +42,7 @@ class DataRecipe:
     tokenizer: str = "bpe"  # "bpe" (trained on the corpus), "bytes", or the path of a tokenizer.json
     vocabulary: int = 4096  # entries of a trained BPE
     held_out: float = 0.03  # share of the documents kept away from training
+    exclude: tuple[str, ...] = ()  # globs of document names that are not learned from; moves no gate
 
 
 @dataclass(frozen=True)
@@ -159,6 +162,10 @@ def _typed(key: str, kind: type[Any], value: Any) -> Any:
         value = str(value).lower()
     if kind is float and isinstance(value, int) and not isinstance(value, bool):
         value = float(value)
+    if get_origin(kind) is tuple:
+        if not isinstance(value, list) or not all(isinstance(text, str) and text for text in value):
+            raise _bad(key, repr(value), "give a list of globs")
+        return tuple(value)
     if not isinstance(value, kind) or (kind is int and isinstance(value, bool)):
         raise _bad(key, repr(value), f"give {'a number' if kind is float else kind.__name__}")
     return value

@@ -12,9 +12,10 @@ import torch
 
 from tenth.client import Run
 
-from . import checkpoint, data, documents, tokenizer
+from . import checkpoint, data, interchange
 from .backward import Backward
-from .data import Corpus, Epoch
+from .data import Corpus
+from .epoch import Epoch
 from .errors import CheckpointError, RecipeError
 from .model import Transformer
 from .optim import Optimizer, make_optimizer
@@ -58,11 +59,15 @@ def restore(run: Run, recipe: Recipe, parallel: Parallel) -> Training:
     torch.manual_seed(seed)
     _refuse_moved_order(recipe, state, run)
     with parallel.first():
-        corpus, excluded = open_corpus(run, recipe, before)
-    epoch = Epoch(corpus, recipe.model.context, recipe.train.batch, seed, run.lease.epoch, excluded)
-    master = Transformer(shape(recipe, corpus.vocabulary))
+        corpus = open_corpus(run, recipe, before)
+    epoch = Epoch(corpus, recipe.model.context, recipe.train.batch, seed, run.lease.epoch)
+    begin = interchange.read(run.lease.root / recipe.model.init) if recipe.model.init and not before else None
+    known = before or begin
+    master = Transformer(shape(recipe, known.shape.vocabulary if known else corpus.vocabulary))
     if before:
         checkpoint.load_weights(master, before)
+    elif begin:
+        interchange.begin(master, begin, corpus.folder / "tokenizer.json", recipe.model.init_sha256)
     else:
         master.initialise(torch.Generator().manual_seed(seed))
     shards = None
@@ -88,18 +93,13 @@ def restore(run: Run, recipe: Recipe, parallel: Parallel) -> Training:
     )  # fmt: skip
 
 
-def open_corpus(run: Run, recipe: Recipe, before: checkpoint.Checkpoint | None) -> tuple[Corpus, frozenset[str]]:
-    """The corpus that the run began with, and the paths that the present listing no longer has."""
+def open_corpus(run: Run, recipe: Recipe, before: checkpoint.Checkpoint | None) -> Corpus:
+    """The corpus that the run began with; it knows what of it is excluded now."""
     lease = run.lease
     if before is None:
-        return data.open_fresh(lease.data, lease.root, run.work, recipe.data), frozenset()
-    present = {entry.path for entry in documents.read_listing(lease.data)}
-    base = documents.load((before.folder / "documents.jsonl").read_text("utf-8"))
-    excluded = frozenset(document.path for document in base) - present
+        return data.open_fresh(lease.data, lease.root, run.work, recipe.data)
     known = before.state["corpus"]
-    corpus = data.open_again(before.folder, known["key"], known["digest"], lease.root, run.work, excluded)
-    tokenizer.check_vocabulary(tokenizer.from_file(corpus.folder / "tokenizer.json"), before.shape.vocabulary)
-    return corpus, excluded
+    return data.open_again(before.folder, known["key"], known["digest"], lease.data, lease.root, run.work, recipe.data)
 
 
 def working_copy(master: Transformer) -> Transformer:
@@ -134,7 +134,7 @@ def save(training: Training, run: Run) -> Path:
     weights, memory = checkpoint.weights_of(training.master), training.optimizer.tensors()
     if training.shards:
         weights, memory = training.shards.to_save(memory, parallel)
-    files = (training.corpus.folder / "tokenizer.json", training.corpus.folder / "documents.jsonl")
+    files = training.corpus.files
     writer = checkpoint.Writer(run.work / "checkpoint", parallel.rank, parallel.size if training.shards else 1)
     with parallel.first():
         writer.begin()
@@ -143,6 +143,13 @@ def save(training: Training, run: Run) -> Path:
     if parallel.rank == 0:
         writer.finish(training.master.shape, state, training.corpus.separator, files)
     return writer.folder
+
+
+def bytes_held(training: Training) -> int:
+    """Of float32 weights and optimizer memory, on this rank."""
+    weights = (training.shards or training.master).named_parameters()
+    tensors = [*(tensor for _, tensor in weights), *training.optimizer.tensors().values()]
+    return sum(tensor.nbytes for tensor in tensors)
 
 
 def _say_what_moved(threads: int, ranks: int, state: dict[str, Any]) -> None:
