@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import tomllib
 
-from cli.conftest import Shell
+from cli.conftest import REPO, Shell
 
 
 def test_the_table_of_presets_fits_eighty_columns(shell: Shell) -> None:
@@ -14,6 +14,11 @@ def test_the_table_of_presets_fits_eighty_columns(shell: Shell) -> None:
     assert [line.split()[0] for line in lines[1:]] == list(rows)
     assert rows["nano"]["parameters"] < rows["gpt2"]["parameters"] < 1.3e8
     assert "124 M" in next(line for line in lines if line.startswith("gpt2 "))
+
+
+def test_the_table_in_the_documents_is_the_one_that_is_printed(shell: Shell) -> None:
+    page = (REPO / "docs" / "training.md").read_text()
+    assert "\n".join(line.rstrip() for line in shell.ok("init", "--preset", "list").out.splitlines()) in page
 
 
 def test_init_writes_the_recipe_of_a_preset(shell: Shell) -> None:
