@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import shutil
+import time
+from collections.abc import Callable
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
@@ -12,10 +14,12 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
+from client.fake_supervisor import FakeSupervisor
 from tenth.trainer import interchange, tokenizer
 from tenth.trainer.errors import CheckpointError
 from tenth.trainer.generate import generate
 from tenth.trainer.model import Shape, Transformer
+from tenth.trainer.pretrain import pretrain
 
 TEXT = tokenizer.train_bpe(["def main(): def other(): return main é€ " * 50], 300)
 SHAPE = Shape(
@@ -173,7 +177,7 @@ def test_nothing_is_left_of_a_conversion_that_was_refused(ours: Path, tmp_path: 
 )
 def test_a_fresh_model_begins_only_from_its_own_shape(ours: Path, other: Shape) -> None:
     with pytest.raises(CheckpointError) as caught:
-        interchange.begin_from(Transformer(other), ours)
+        interchange.begin(Transformer(other), interchange.read(ours), ours / "tokenizer.json")
     key = next(key for key, value in asdict(SHAPE).items() if value != asdict(other)[key])
     assert f"{key} {asdict(SHAPE)[key]} there" in caught.value.found
     assert "depth = 2, width = 32" in caught.value.do
@@ -181,5 +185,55 @@ def test_a_fresh_model_begins_only_from_its_own_shape(ours: Path, other: Shape) 
 
 def test_a_shorter_context_may_be_trained(ours: Path) -> None:
     made = Transformer(replace(SHAPE, context=16))
-    interchange.begin_from(made, ours)
+    interchange.begin(made, interchange.read(ours), ours / "tokenizer.json", interchange.digest(ours))
     assert torch.equal(made.model.norm.weight, load_file(ours / "model.safetensors")["model.norm.weight"])
+
+
+def test_other_weights_or_another_tokenizer_than_agreed_are_refused(ours: Path, tmp_path: Path) -> None:
+    source = interchange.read(ours)
+    with pytest.raises(CheckpointError, match=interchange.digest(ours)):
+        interchange.begin(Transformer(SHAPE), source, ours / "tokenizer.json", "0" * 64)
+    (tmp_path / "other.json").write_text(tokenizer.byte_tokenizer().to_json())
+    with pytest.raises(CheckpointError, match="another tokenizer"):
+        interchange.begin(Transformer(SHAPE), source, tmp_path / "other.json")
+
+
+RECIPE = """
+[model]
+depth = 2
+width = 32
+heads = 4
+head_width = 8
+mlp_width = 48
+context = 32
+init = "base"
+init_sha256 = "{digest}"
+[data]
+tokenizer = "base/tokenizer.json"
+held_out = 0.1
+[train]
+batch = 4
+threads = 1
+precision = "float32"
+"""
+
+
+@pytest.mark.parametrize("padding", [0, 7])
+def test_training_goes_on_from_imported_weights(
+    supervise: Callable[..., FakeSupervisor], corpus: Path, padding: int
+) -> None:
+    # Padding: more entries in the model than in its tokenizer, as many published models have.
+    base = folder_of(replace(SHAPE, vocabulary=SHAPE.vocabulary + padding), corpus / "base")
+    supervisor = supervise("imported", recipe=RECIPE.format(digest=interchange.digest(base)), of=2)
+    first = supervisor.in_this_process(lambda run: pretrain(run, time.monotonic()))
+    made = interchange.read(base).model()
+    with (corpus / "data" / "00.txt").open() as file:
+        ids = torch.tensor(TEXT.encode([file.read()]))[:, :33]
+    with torch.no_grad():
+        near = torch.nn.functional.cross_entropy(made.logits(made(ids[:, :-1]))[0], ids[0, 1:]).item()
+    assert first.of("progress")[0]["loss"] == pytest.approx(near, rel=0.15)  # far from ln V, which a fresh model has
+    shutil.rmtree(base)  # later leases go on from the sealed checkpoint alone
+    second = supervisor.in_this_process(lambda run: pretrain(run, time.monotonic()))
+    assert second.of("done")
+    assert supervisor.resume is not None
+    assert interchange.read(supervisor.resume).shape.vocabulary == SHAPE.vocabulary + padding

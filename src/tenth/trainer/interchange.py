@@ -188,20 +188,29 @@ def fill(model: Transformer, weights: Mapping[str, Tensor], where: str) -> None:
         parameter.copy_(weights[name])
 
 
-def begin_from(model: Transformer, folder: Path) -> None:
-    """Fill a fresh model from `folder` (the recipe's model.init). The context alone may be shorter than there."""
-    source = read(folder)
+def begin(model: Transformer, source: Source, tokens: Path, wanted: str = "") -> None:
+    """Fill a fresh model from `source`. Raises CheckpointError unless shape, tokenizer and weights are the ones wanted.
+
+    The context alone may be shorter than there. `tokens`: the tokenizer.json that the corpus was made with; `wanted`:
+    the digest of the weights, or "".
+    """
     theirs, ours = vars(source.shape), vars(model.shape)
     differ = [key for key in ours if ours[key] != theirs[key] and not (key == "context" and ours[key] < theirs[key])]
     if differ:
         said = ", ".join(f"{key} {theirs[key]} there and {ours[key]} in the recipe" for key in differ)
         names = {"layers": "depth"}
         table = ", ".join(f"{names.get(key, key)} = {str(value).lower()}" for key, value in theirs.items())
+        raise _refused(f"{source.folder} is of another shape: {said}", f"write in [model]: {table.partition(', ')[2]}")
+    if tokenizer.from_file(tokens).to_json() != source.text.to_json():
         raise _refused(
-            f"{folder} is of another shape: {said}",
-            f"write in [model]: {table.partition(', ')[2]}; and name its tokenizer.json in [data]",
+            f"{source.folder} was trained with another tokenizer than the recipe names",
+            "give the path of its tokenizer.json as tokenizer in [data]",
         )
-    fill(model, source.weights, str(folder))
+    found = digest(source.folder)
+    if wanted and wanted != found:
+        raise _refused(f"the weights in {source.folder} have the digest {found}", "look who changed them; do not train")
+    print(f"begins from {source.folder.name}, weights {found}", flush=True)
+    fill(model, source.weights, str(source.folder))
 
 
 def digest(folder: Path) -> str:
