@@ -28,13 +28,15 @@ from record import Record, options, workplace
 
 from tenth.cli.demo.folder import LEFT_OUT
 from tenth.trainer import data, schedule
-from tenth.trainer.data import Corpus, Epoch
+from tenth.trainer.data import Corpus
+from tenth.trainer.epoch import Epoch
 from tenth.trainer.loss import linear_cross_entropy
 from tenth.trainer.model import Transformer
 from tenth.trainer.optim import make_optimizer
 from tenth.trainer.precision import choose_precision, set_threads
 from tenth.trainer.recipe import Recipe, recipe_from, shape
 from tenth.trainer.session import working_copy
+from tenth.trainer.shards import open_prepared
 
 LAYERS = 4
 WIDTHS = (64, 128, 256)
@@ -162,7 +164,8 @@ def train(corpus: Corpus, recipe: Recipe, steps: int, multiplier: float, seed: i
 @torch.no_grad()
 def held_out_loss(corpus: Corpus, model: Transformer, recipe: Recipe) -> float:
     """Nats a token over chunks spread evenly over the documents that were never trained on."""
-    tokens = np.memmap(corpus.folder / data.HELD_OUT, dtype=corpus.train.dtype, mode="r")
+    held_out = open_prepared(corpus.folder).held_out
+    tokens = held_out.read(0, len(held_out))
     context = recipe.model.context
     chunks = np.linspace(0, (len(tokens) - 1) // context - 1, HELD_OUT_CHUNKS).astype(np.int64)
     ids = torch.from_numpy(tokens[chunks[:, None] * context + np.arange(context + 1)].astype(np.int64))
