@@ -262,8 +262,8 @@ def test_trackers_are_asked_to_stay_on_this_machine_and_given_every_step(stand: 
 @pytest.mark.parametrize("name", ["trackio", "wandb", "mlflow"])
 def test_the_real_library_takes_it(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Skipped unless the extra is installed: it brings dozens of packages that nothing else here needs."""
+    monkeypatch.setenv("TRACKIO_DIR", str(tmp_path))  # read when the library is imported
     pytest.importorskip(name)
-    monkeypatch.setenv("TRACKIO_DIR", str(tmp_path))
     write(name, tmp_path)
     if name == "mlflow":
         import mlflow

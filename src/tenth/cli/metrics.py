@@ -9,8 +9,8 @@ from pathlib import Path
 import click
 
 from tenth.cli.find import find_run, is_live
-from tenth.cli.options import FOLDER, run_argument
-from tenth.cli.outcome import DONE
+from tenth.cli.options import FOLDER, json_option, run_argument
+from tenth.cli.outcome import DONE, emit
 from tenth.sinks import SINKS, Reader, Sink, open_sink
 from tenth.sinks.reader import newest
 
@@ -22,19 +22,23 @@ POLL_SECONDS = 1.0
 @click.option("--to", "sink", required=True, type=click.Choice(list(SINKS)), help="The tracker to write for.")
 @click.option("--out", type=FOLDER, default=Path("metrics"), show_default=True, help="The folder to write into.")
 @click.option("--follow", is_flag=True, help="Go on while the run lives.")
-def metrics_command(run: str | None, sink: str, out: Path, follow: bool) -> int:
+@json_option
+def metrics_command(run: str | None, sink: str, out: Path, follow: bool, as_json: bool) -> int:
     """Write what RUN's trainer reported to a tracker: every step, spikes included.
 
     What the trainer reported are its claims. Names beginning with tenth/ come from the supervisor: device-seconds,
     gates and halts.
     """
-    path = find_run(run)
+    path = find_run(run, quiet=as_json)
     reader, writer = Reader(Path(path)), open_sink(sink, out, os.path.basename(path))
     try:
         count = _follow(reader, writer, path) if follow else _once(reader, writer)
     finally:
         writer.close()
-    click.echo(f"{count} steps written: {writer.where}")
+    if as_json:
+        emit({"steps": count, "open": writer.where})
+    else:
+        click.echo(f"{count} steps written: {writer.where}")
     return DONE
 
 
