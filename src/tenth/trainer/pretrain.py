@@ -18,7 +18,7 @@ from .parallel import joined
 from .precision import choose_device, count_ranks
 from .ranks import started
 from .recipe import load_recipe
-from .session import Training, restore, save
+from .session import Training, bytes_held, restore, save
 
 
 def pretrain(run: Run, began: float) -> bool:
@@ -27,7 +27,11 @@ def pretrain(run: Run, began: float) -> bool:
     device = choose_device(recipe.train)
     count = count_ranks(recipe.train, device)
     with started(run, count) as place, joined(place, recipe.train.parallel, device) as parallel:
-        train(run, restore(run, recipe, parallel), began)
+        training = restore(run, recipe, parallel)
+        if count > 1:
+            held = bytes_held(training)
+            print(f"rank {place.rank} of {count} holds {held} bytes of weights and optimizer memory", flush=True)
+        train(run, training, began)
     return count == 1
 
 
@@ -92,6 +96,9 @@ def send_samples(training: Training, run: Run) -> None:
     prompts = list(run.prompts) or [""]
     text = tokenizer.from_file(training.corpus.folder / "tokenizer.json")
     seed = training.seed + run.position
-    texts = complete(training.master, text, prompts, sampling.tokens, sampling.temperature, sampling.top_k, seed)
+    model = training.shards.whole(training.master.shape, training.parallel) if training.shards else training.master
+    if model is None:  # another rank than 0 of a sharded run
+        return
+    texts = complete(model, text, prompts, sampling.tokens, sampling.temperature, sampling.top_k, seed)
     for prompt, written in zip(prompts, texts, strict=True):
         run.sample(prompt, written, sampling.temperature)

@@ -84,6 +84,8 @@ def started(run: Run, count: int) -> Iterator[Place]:
     if count == 1:
         yield Place(0, 1, folder)
         return
+    if count > (processors := len(os.sched_getaffinity(0))):
+        print(f"{count} ranks on {processors} processors: they take turns, which is slower than fewer ranks")
     folder.mkdir()
     (folder / LEASE).write_text(json.dumps(dataclasses.asdict(run.lease), default=str), "utf-8")
     followers = _Followers(run.lease.recipe, folder)

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, cast
 import torch
 from torch import Tensor, nn
 
+from .model import Shape, Transformer
 from .muon import Muon
 from .parallel import Parallel
 
@@ -41,6 +42,17 @@ class Shards:
             if parameter.grad is not None:
                 self._rows[name].grad = cast("DTensor", parameter.grad).to_local()
                 parameter.grad = None
+
+    def whole(self, shape: Shape, parallel: Parallel) -> Transformer | None:
+        """A model with all weights, for samples; on rank 0 only. Called by all ranks."""
+        with torch.random.fork_rng(devices=[]):
+            model = Transformer(shape) if parallel.rank == 0 else None
+        own = dict(model.named_parameters()) if model else {}
+        for name in sorted(self._rows):
+            tensor = parallel.gather(self._rows[name], self.shapes[name], 0)
+            if tensor is not None:
+                own[name].data.copy_(tensor)
+        return model
 
     def own(self, saved: Mapping[str, Tensor], own: Mapping[str, Tensor], parallel: Parallel) -> dict[str, Tensor]:
         """Of an optimizer's whole memory what this rank holds: rows, or matrices that it owns."""
