@@ -18,6 +18,7 @@ import signal
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -32,6 +33,7 @@ from .errors import RankError
 
 PR_SET_PDEATHSIG = 1
 MEETING = "ranks"  # folder in work: what the ranks meet through
+PATIENCE = 0.3  # seconds: one rank dies, the others break, and then it can be said which was the first
 LEASE, STORE = "lease.json", "store"
 PARENT, RANK, SIZE, FOLDER = "TENTH_RANK_ZERO", "RANK", "WORLD_SIZE", "TENTH_MEETING"
 
@@ -93,6 +95,9 @@ def started(run: Run, count: int) -> Iterator[Place]:
         for rank in range(1, count):
             followers.start(rank, count)
         yield Place(0, count, folder)
+    except RuntimeError:  # what the engines raise when the other end of a connection is gone
+        followers.refuse_if_dead()
+        raise
     finally:
         followers.end()
         shutil.rmtree(folder, ignore_errors=True)
@@ -112,7 +117,7 @@ class _Followers:
         environment = self._environment | {RANK: str(rank), SIZE: str(size), "LOCAL_RANK": str(rank)}
         process = subprocess.Popen(self._command, env=environment)
         self._processes.append(process)
-        threading.Thread(target=self._watch, args=(rank, process), daemon=True).start()
+        threading.Thread(target=self._watch, args=(process,), daemon=True).start()
 
     def end(self) -> None:
         self._ending = True
@@ -121,16 +126,30 @@ class _Followers:
         for process in self._processes:
             process.wait()
 
-    def _watch(self, rank: int, process: subprocess.Popen[bytes]) -> None:
-        status = process.wait()
-        if self._ending or status == 0:
+    def refuse_if_dead(self) -> None:
+        """Raises RankError if ranks have died; one that breaks because another died is not what ought to be named."""
+        time.sleep(PATIENCE)
+        ended = {rank: process.poll() for rank, process in enumerate(self._processes, 1)}
+        dead = [(rank, status) for rank, status in ended.items() if status and not self._ending]
+        if dead:
+            named = [death for death in dead if death[1] < 0] or dead
+            found = ", ".join(f"rank {rank} {_how(status)}" for rank, status in named)
+            raise RankError("Training was stopped.", found, "read above what it said; the last gate stands")
+
+    def _watch(self, process: subprocess.Popen[bytes]) -> None:
+        """The main thread may wait for a rank that is dead, in a call that nothing interrupts."""
+        if process.wait() == 0:
             return
-        self._ending = True
-        how = f"was ended by {signal.Signals(-status).name}" if status < 0 else f"ended with status {status}"
-        error = RankError(
-            "Training was stopped.", f"rank {rank} {how}", "read above what it said; the last gate stands"
-        )
-        print(f"tenth-trainer: {error}", file=sys.stderr, flush=True)
-        for other in self._processes:
-            other.kill()
-        os._exit(1)  # the main thread may wait for that rank, in a call that nothing interrupts
+        try:
+            self.refuse_if_dead()
+        except RankError as error:
+            if not self._ending:
+                self._ending = True
+                print(f"tenth-trainer: {error}", file=sys.stderr, flush=True)
+                for other in self._processes:
+                    other.kill()
+                os._exit(1)
+
+
+def _how(status: int) -> str:
+    return f"was ended by {signal.Signals(-status).name}" if status < 0 else f"ended with status {status}"
