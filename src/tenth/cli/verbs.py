@@ -18,6 +18,7 @@ VERBS: Mapping[str, tuple[str, str]] = {
     "demo": ("tenth.cli.demo.verb", "Train a small code model under the whole law, and watch."),
     "key": ("tenth.cli.keyring", "Make and show the keys that people sign with."),
     "init": ("tenth.cli.beginning", "Write a commented charter and recipe into a folder."),
+    "data": ("tenth.cli.preparing", "Turn text, JSON lines, Parquet and datasets into token shards."),
     "check": ("tenth.cli.checking", "Say what a charter means, and what this machine can enforce."),
     "run": ("tenth.cli.running", "Begin a run, or go on with one, and watch it."),
     "status": ("tenth.cli.standing", "Say where a run stands, and whom it waits for."),

@@ -203,7 +203,8 @@ class Job:
         if not done:
             for file in self.source.inventory():
                 if file.why_not:
-                    writer.skip(file.name, file.why_not)
+                    if file.why_not != "excluded":  # that was asked for
+                        writer.skip(file.name, file.why_not)
                     _count(report, file.why_not)
         few = min(self.workers, 1 if size < WORTH_WORKERS else self.workers)
         paused, rows_before = time.monotonic(), _GoneRows(self.gone, writer)
