@@ -7,7 +7,7 @@ from typing import Any
 
 from record import QUIET, RESULTS, ROOT, holds
 
-ORDER = ("pull", "pull_cli", "log_appends", "verify", "oversight_cost", "resume", "transfer")
+ORDER = ("pull", "pull_cli", "log_appends", "verify", "oversight_cost", "resume", "checkpoint", "transfer")
 """Their place in the document."""
 SIGNS = {"<=": "≤", ">=": "≥"}
 NAMES = {"per_second": "mean", "ratio_of_medians": "ratio of medians", "pairs_p50": "median of the pairs"}

@@ -37,7 +37,7 @@ def summary(lines: Iterable[Json], tokens_a_step: int) -> Json:
         "tokens_per_second": round(tokens_a_step / step_seconds, 1),
         "train_loss": round(statistics.mean(losses[-50:]), 4) if losses else None, "looks": looks,
         "peak_mib": round(ended[0]["peak_kib"] / 1024, 1), "children_mib": round(ended[0]["children_kib"] / 1024, 1),
-        "parameters": began["parameters"], "precision": began.get("precision"),
+        "gpu_mib": ended[0].get("gpu_mib"), "parameters": began["parameters"], "precision": began.get("precision"),
     }  # fmt: skip
 
 

@@ -16,6 +16,8 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
+import torch
+
 from peers.data import Shared, load
 from peers.evaluation import evaluate
 
@@ -106,6 +108,8 @@ class Meter:
     def end(self, **facts: Any) -> None:
         """Training is over, whatever ended it."""
         facts |= {"planned": self.plan.steps, "peak_kib": peak_memory_kib(), "children_kib": children_kib()}
+        if self._device.startswith("cuda"):
+            facts["gpu_mib"] = torch.cuda.max_memory_allocated() / 2**20
         self._say("ended", steps=self.steps, seconds=self.seconds, paused=self._paused, **facts)
         self._out.close()
 

@@ -9,6 +9,7 @@ from typing import Any
 
 import tomli_w
 
+from tenth.trainer import presets
 from tenth.trainer import recipe as recipes
 
 SHIPPED = Path(recipes.__file__).parent / "recipes" / "benchmark.toml"
@@ -33,3 +34,13 @@ def recipe(changes: Mapping[str, Mapping[str, Any]]) -> recipes.Recipe:
 
 def write_recipe(path: Path, changes: Mapping[str, Mapping[str, Any]]) -> None:
     path.write_text(tomli_w.dumps(table(changes)), "utf-8")
+
+
+def from_preset(name: str, batch: int) -> dict[str, dict[str, Any]]:
+    """Changes that make the recipe a preset of tenth's: `batch` sequences a step in one piece, compiled, bfloat16."""
+    changes: dict[str, dict[str, Any]] = {}
+    for key, value in presets.find(name).settings.items():
+        section, _, field = key.partition(".")
+        changes.setdefault(section, {})[field] = value
+    train = {**changes.get("train", {}), "batch": batch, "accumulate": 1, "compile": True, "precision": "bfloat16"}
+    return {**changes, "train": train}

@@ -18,7 +18,7 @@ import statistics
 import subprocess
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -70,7 +70,15 @@ class Legs:
 class Bench:
     """One machine, one corpus, contenders one after the other."""
 
-    def __init__(self, place: Path, shared: data.Shared, chosen: argparse.Namespace, legs: Legs) -> None:
+    def __init__(
+        self,
+        place: Path,
+        shared: data.Shared,
+        chosen: argparse.Namespace,
+        legs: Legs,
+        peak: Callable[[], float] | None = None,
+    ) -> None:
+        self._peak = peak or self._measured_peak
         self.place, self.shared, self.chosen, self.legs = place, shared, chosen, legs
         shape = Shape(**shared.facts["shape"])
         self.flop_per_token = flop_per_token(shape)
@@ -103,7 +111,7 @@ class Bench:
         said += f", {last['nats']:.3f} nats after {last['seconds']:.0f} s" if last else ""
         print(f"{kind} {number} {who.name}: {said}", flush=True)
 
-    def _peak(self) -> float:
+    def _measured_peak(self) -> float:
         done = subprocess.run(
             [sys.executable, str(HERE / "peak.py")], capture_output=True, text=True, check=True, env=self._environment()
         )
@@ -128,7 +136,7 @@ class Bench:
         # A loss leg compiles cold, as a user's first run does; speed legs share what they compiled.
         environment["TORCHINDUCTOR_CACHE_DIR"] = str(work / "compiled" if seconds else self.place / "compiled")
         python = self.place / "venv" / "bin" / "python" if who.own_environment else Path(sys.executable)
-        settings = dict(who.settings) if who.name != "tenth" else self.chosen.recipe
+        settings = self.chosen.recipe if who.name == "tenth" else dict(who.settings)
         start = time.monotonic()
         plan = Plan(
             who.name, str(self.shared.folder), str(self.shared.root), str(out), str(work), steps, seconds, look, start,
