@@ -19,12 +19,8 @@ HERE = Path(__file__).resolve().parent
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
-    parser.add_argument(
-        "names",
-        nargs="*",
-        default=[name for name in report.ORDER if not name.startswith("peers/")],
-        help="which ones (default: all)",
-    )
+    short = [name for name in report.ORDER if not name.startswith("peers/")]
+    parser.add_argument("names", nargs="*", default=short, help="which ones (default: all but peers/...)")
     parser.add_argument("--wait", type=float, default=0, metavar="MINUTES", help="for a quiet machine, before each")
     chosen, failed = parser.parse_args(), []
     for name in chosen.names:
