@@ -32,7 +32,9 @@ VERBS: Mapping[str, tuple[str, str]] = {
     "close": ("tenth.cli.changing", "Abandon the run."),
     "verify": ("tenth.cli.auditing", "Replay log, law and signatures; name the first broken promise."),
     "export": ("tenth.cli.auditing", "Write the auditor's pack."),
-    "generate": ("tenth.cli.generating", "Write text from a checkpoint that the log knows."),
+    "generate": ("tenth.cli.generating", "Write text from a checkpoint or a model's folder."),
+    "chat": ("tenth.cli.generating", "Talk with a model in the terminal."),
+    "convert": ("tenth.cli.converting", "Write a model as Hugging Face's libraries load it, or read theirs."),
     "metrics": ("tenth.cli.metrics", "Write the run's curves for TensorBoard, trackio, W&B, MLflow, CSV or JSONL."),
     "completion": ("tenth.cli.completion", "Print a completion script for your shell."),
 }

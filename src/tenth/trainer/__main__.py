@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import json
 import os
 import sys
 import time
@@ -23,7 +24,7 @@ def main(arguments: list[str] | None = None) -> int:
             if arguments is None and "TENTH_FD" in os.environ:
                 _begin_again_with_arenas()
             return _pretrain(started)
-        return _generate(options)
+        return {"generate": _generate, "write": _write, "convert": _convert}[options.verb](options)
     except (TrainerError, ClientError) as error:
         print(f"tenth-trainer: {error}", file=sys.stderr)
         return 1
@@ -41,6 +42,12 @@ def _parser() -> argparse.ArgumentParser:
     write.add_argument("--temperature", type=float, default=0.8)
     write.add_argument("--top-k", type=int, default=50)
     write.add_argument("--seed", type=int, default=0)
+    serve = verbs.add_parser("write", help="answer requests for text, one JSON object a line")
+    serve.add_argument("checkpoint", type=Path)
+    convert = verbs.add_parser("convert", help="write a checkpoint as Hugging Face's libraries read it, or read theirs")
+    convert.add_argument("checkpoint", type=Path)
+    convert.add_argument("target", type=Path)
+    convert.add_argument("--about", default="{}", help="JSON: what the model card says of its origin")
     return parser
 
 
@@ -89,6 +96,20 @@ def _generate(options: argparse.Namespace) -> int:
     written = complete(model, text, prompts, options.tokens, options.temperature, options.top_k, options.seed)
     for prompt, continuation in zip(prompts, written, strict=True):
         print(prompt + _plain(continuation))
+    return 0
+
+
+def _write(options: argparse.Namespace) -> int:
+    from .writer import serve
+
+    return serve(options.checkpoint)
+
+
+def _convert(options: argparse.Namespace) -> int:
+    from .interchange import convert, digest
+
+    convert(options.checkpoint, options.target, json.loads(options.about))
+    print(digest(options.target))
     return 0
 
 

@@ -12,7 +12,7 @@ from .model import Transformer
 from .tokenizer import Text
 
 OnToken = Callable[[int, int], object]  # row of the batch, token; True ends the row
-OnText = Callable[[int, str], object]  # row of the batch, what came next in it
+OnText = Callable[[int, str], object]  # row of the batch, what came next in it; True ends the row
 
 
 @torch.inference_mode()
@@ -98,13 +98,14 @@ class Sampler:
 def complete(
     model: Transformer | Inference, text: Text, prompts: Sequence[str], tokens: int,
     temperature: float | Sequence[float] = 0.0, top_k: int = 0, seed: int = 0, top_p: float = 1.0,
-    ends: Collection[str] = (), on_text: OnText | None = None,
+    ends: Collection[str] = (), on_text: OnText | None = None, stop: Collection[int] = (),
+    on_token: OnToken | None = None,
 ) -> list[str]:  # fmt: skip
     """What the model writes after each prompt, as text; a prompt stands at the start of a document.
 
     A space at a prompt's end belongs to the word that follows, in training as here: it is taken off, and the first
-    token must begin with one. A text ends before the first of `ends` that it contains. `on_text` hears the text as it
-    comes, in whole characters.
+    token must begin with one. A text ends before the first of `ends` that it contains, or at a token of `stop`.
+    `on_text` hears the text as it comes, in whole characters.
     """
     inference = model if isinstance(model, Inference) else Inference(model)
     spaced = [prompt.endswith(" ") and not prompt[:-1].endswith((" ", "\n")) for prompt in prompts]
@@ -117,10 +118,34 @@ def complete(
     streams = [Stream(text, ends, row, on_text, without_space=row in first) for row in range(len(ids))]
     generator = torch.Generator(device=inference.device).manual_seed(seed)
     generate(
-        inference, ids, tokens, temperature, top_k, generator, text.separator,
-        lambda row, token: streams[row].take(token), first, top_p,
+        inference, ids, tokens, temperature, top_k, generator, {text.separator, *stop}, _each(streams, on_token),
+        first, top_p,
     )  # fmt: skip
     return [stream.close() for stream in streams]
+
+
+def converse(
+    model: Inference, text: Text, prompt: str, tokens: int, temperature: float = 0.0, top_k: int = 0, seed: int = 0,
+    top_p: float = 1.0, ends: Collection[str] = (), on_text: OnText | None = None, stop: Collection[int] = (),
+    on_token: OnToken | None = None,
+) -> str:  # fmt: skip
+    """The answer to a prompt that a chat template has written: nothing is put before it or taken off its end."""
+    stream = Stream(text, ends, 0, on_text)
+    generator = torch.Generator(device=model.device).manual_seed(seed)
+    generate(
+        model, text.encode([prompt]), tokens, temperature, top_k, generator, {text.separator, *stop},
+        _each([stream], on_token), top_p=top_p,
+    )  # fmt: skip
+    return stream.close()
+
+
+def _each(streams: Sequence[Stream], on_token: OnToken | None) -> OnToken:
+    def take(row: int, token: int) -> bool:
+        if on_token:
+            on_token(row, token)
+        return streams[row].take(token)
+
+    return take
 
 
 class Stream:
@@ -166,5 +191,5 @@ class Stream:
     def _show(self, upto: int) -> None:
         piece = self._found[max(self._shown, self._cut) : upto]
         self._shown = max(self._shown, upto)
-        if piece and self._on_text:
-            self._on_text(self._row, piece)
+        if piece and self._on_text and self._on_text(self._row, piece) is True:
+            self._found, self._ended = self._found[: self._shown], True

@@ -267,7 +267,7 @@ def _write_weights(folder: Path, weights: Mapping[str, Tensor]) -> None:
 
 def _write_texts(folder: Path, found: Source, about: Mapping[str, str]) -> None:
     end = found.text.separator
-    mark = next(t["content"] for t in json.loads(found.text.to_json())["added_tokens"] if t["id"] == end)
+    spelled = mark(found.text)
     (folder / "tokenizer.json").write_text(found.text.to_json(), "utf-8")
     config = found.shape.hugging_face_config(end)
     config["eos_token_id"] = sorted(found.ends) if len(found.ends) > 1 else end
@@ -275,15 +275,20 @@ def _write_texts(folder: Path, found: Source, about: Mapping[str, str]) -> None:
     _write_json(folder / "generation_config.json", {
         "bos_token_id": end, "eos_token_id": config["eos_token_id"], "pad_token_id": end, "do_sample": False,
     })  # fmt: skip
-    _write_json(folder / "special_tokens_map.json", {"bos_token": mark, "eos_token": mark, "pad_token": mark})
+    _write_json(folder / "special_tokens_map.json", {"bos_token": spelled, "eos_token": spelled, "pad_token": spelled})
     _write_json(folder / "tokenizer_config.json", {
-        "tokenizer_class": "PreTrainedTokenizerFast", "bos_token": mark, "eos_token": mark, "pad_token": mark,
+        "tokenizer_class": "PreTrainedTokenizerFast", "bos_token": spelled, "eos_token": spelled, "pad_token": spelled,
         "model_max_length": found.shape.context, "clean_up_tokenization_spaces": False, "add_bos_token": False,
     })  # fmt: skip
     for name in KEPT:
         if (found.folder / name).is_file():
             shutil.copyfile(found.folder / name, folder / name)
     (folder / "README.md").write_text(card(found.shape, about), "utf-8")
+
+
+def mark(text: Text) -> str:
+    """How the separator is spelled."""
+    return next(str(t["content"]) for t in json.loads(text.to_json())["added_tokens"] if t["id"] == text.separator)
 
 
 def card(shape: Shape, about: Mapping[str, str]) -> str:
