@@ -156,7 +156,8 @@ class Run:
         """Show the watchers what the model wrote after `prompt`. Too long texts are cut."""
         self._samples += 1
         step = self.position + int(self._in_step)
-        self._channel.send(frames.sample(step, prompt, text, temperature))
+        # A frame has a number here; without a temperature the text was drawn as the model gives it.
+        self._channel.send(frames.sample(step, prompt, text, 1.0 if temperature is None else temperature))
 
     def checkpoint(self, path: str | os.PathLike[str], state: Mapping[str, Any] | None = None) -> None:
         """Hand over the checkpoint folder and end the lease. Every file is on disk before the supervisor hears of it.
