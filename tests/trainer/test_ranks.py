@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import resource
 import signal
 import subprocess
 import sys
@@ -235,3 +236,28 @@ def test_ranks_that_cannot_share_are_refused(supervise: Supervise, lines: str, f
     with pytest.raises(RecipeError) as caught:
         supervise("run", recipe(lines)).in_this_process(here)
     assert found in caught.value.found
+
+
+@pytest.mark.parametrize("parts", [1, 2], ids=["whole", "in parts"])
+def test_a_checkpoint_that_the_disk_does_not_take_leaves_the_one_before(tmp_path: Path, parts: int) -> None:
+    model = Transformer(Shape(257, 2, 64, 4, 4, 16, 192, 64))
+    weights = checkpoint.weights_of(model)
+
+    def write() -> None:
+        writers = [checkpoint.Writer(tmp_path / "checkpoint", part, parts) for part in range(parts)]
+        writers[0].begin()
+        for part, writer in enumerate(writers):
+            writer.tensors(dict(list(weights.items())[part::parts]), {})
+        writers[0].finish(model.shape, {}, 0, ())
+
+    write()
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (50_000, hard))
+    try:
+        with pytest.raises(CheckpointError, match="could not be written"):
+            write()
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    assert not different(checkpoint.load(tmp_path / "checkpoint").weights, weights)
+    write()
+    assert not (tmp_path / "checkpoint.partial").exists()

@@ -95,9 +95,18 @@ class Writer:
 
 def _at_once(do: Callable[[Item], object], items: Iterable[Item]) -> None:
     """In threads: a write takes the pages that it needs one by one, and an fsync waits for the disk."""
-    with ThreadPoolExecutor(8) as pool:
-        for _ in pool.map(do, items):
-            pass
+    from safetensors import SafetensorError
+
+    try:
+        with ThreadPoolExecutor(8) as pool:
+            for _ in pool.map(do, items):
+                pass
+    except (OSError, SafetensorError) as error:
+        raise CheckpointError(
+            "The checkpoint could not be written.",
+            str(error),
+            "make room on the disk; the last gate's checkpoint stands",
+        ) from error
 
 
 def _index(folder: Path, kind: str) -> dict[str, Any]:
