@@ -6,8 +6,8 @@ Two ladders share their last rung: width 64, 128, 256 at four layers, and the di
 same widths. On each rung all learning rates of the recipe are multiplied by one number. Reported is how much higher the
 held-out loss is than the best of that rung when the multiplier is the one that is best on the first rung, and how many
 steps of the grid the best one moves. Corpus: the source of this Python's standard library, through the trainer's own
-data path. Losses do not depend on what else the machine does, so it may run beside other work: some twelve minutes of
-one core.
+data path. Losses do not depend on what else the machine does, so it may run beside other work: some fifteen minutes
+of one core.
 """
 
 from __future__ import annotations
