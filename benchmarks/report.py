@@ -8,7 +8,7 @@ from typing import Any
 from record import QUIET, RESULTS, ROOT, holds
 
 ORDER = ("pull", "pull_cli", "log_appends", "verify", "oversight_cost", "resume", "checkpoint", "transfer")
-ORDER += ("peers/run", "peers/gpu")
+ORDER += ("data_preparation", "peers/run", "peers/gpu")
 """Their place in the document."""
 SIGNS = {"<=": "≤", ">=": "≥"}
 NAMES = {"per_second": "mean", "ratio_of_medians": "ratio of medians", "pairs_p50": "median of the pairs"}
