@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 from tenth.trainer import data as shards
 from tenth.trainer import session, tokenizer
 from tenth.trainer.recipe import Recipe, shape
+from tenth.trainer.shards import open_prepared
 
 HERE = Path(__file__).resolve().parent
 sys.path.append(str(HERE.parent))
@@ -126,11 +127,6 @@ def token_bytes(text: tokenizer.Text) -> NDArray[np.int64]:
 
 def held_out_stream(corpus: shards.Corpus) -> NDArray[np.int64]:
     """The tokens of all held-out documents, a separator before each."""
-    old = corpus.folder / "held_out.bin"
-    if old.exists():
-        return np.fromfile(old, dtype=corpus.train.dtype).astype(np.int64)
-    from tenth.trainer.shards import open_prepared
-
     tokens = open_prepared(corpus.folder).held_out
     return tokens.read(0, len(tokens))
 
