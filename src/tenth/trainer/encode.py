@@ -125,8 +125,12 @@ def encoding(work: Work, workers: int) -> Iterator[Encoding]:
     if workers <= 1:
         yield Encoding(Worker(work), None)
         return
-    context = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(workers, context, _begin, (work,)) as pool:
+    try:
+        pool = ProcessPoolExecutor(workers, multiprocessing.get_context("spawn"), _begin, (work,))
+    except OSError:  # a quarantine without shared memory: slower, and the same bytes
+        yield Encoding(Worker(work), None)
+        return
+    with pool:
         try:
             yield Encoding(None, pool, workers)
         finally:
