@@ -69,7 +69,7 @@ def test_the_frames_of_a_tenth_tell_what_was_done(supervise: Supervise) -> None:
     assert last["step"] == outcome.of("done")[0]["position"]["step"]
     assert last["tokens"] == last["step"] * 4 * 32
     assert last["flop"] > 0
-    assert {"grad_norm", "tokens_per_second", "bits_per_byte"} <= last["metrics"].keys()
+    assert {"grad_norm", "tokens_per_second", "bits_per_byte", "mfu"} <= last["metrics"].keys()
     assert supervisor.resume is not None
     assert {p.name for p in supervisor.resume.iterdir()} == {
         "model.safetensors", "optimizer.safetensors", "state.json", "config.json", "tokenizer.json", "numbering.bin",

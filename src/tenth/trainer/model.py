@@ -8,6 +8,7 @@ Shapes: B sequences, T tokens, D width, H heads, K key-value heads, E head width
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
@@ -227,18 +228,22 @@ class Transformer(nn.Module):
         if shape.tied:
             self.lm_head.weight = self.model.embed_tokens.weight
         self.recompute = False  # forward again in the backward pass, block by block, instead of keeping activations
+        self.compiled: Callable[..., Tensor] | None = None  # (block, x, cos, sin) -> x, see compiled.py
+        self.compiled_for = (0, 0)  # sequences and tokens of each that it takes
         self._rotary: tuple[Tensor, Tensor] | None = None
 
     def forward(self, tokens: Tensor, cache: Cache | None = None) -> Tensor:
         """Hidden states after the final norm. With a cache, `tokens` follow those already seen."""
         start = cache.length if cache is not None else 0
         x = self.model.embed_tokens(tokens)
-        cos, sin = self._angles(start, start + tokens.shape[1], x)
+        cos, sin = self.angles(start, start + tokens.shape[1], x)
+        fits = cache is None and tuple(tokens.shape) == self.compiled_for and torch.is_grad_enabled()
+        compiled = self.compiled if fits else None
         for layer, block in enumerate(self.model.layers):
             if self.recompute and torch.is_grad_enabled():
                 x = checkpoint(block, x, cos, sin, None, layer, use_reentrant=False, preserve_rng_state=False)
             else:
-                x = block(x, cos, sin, cache, layer)
+                x = compiled(block, x, cos, sin) if compiled else block(x, cos, sin, cache, layer)
         if cache is not None:
             cache.length += tokens.shape[1]
         hidden: Tensor = self.model.norm(x)
@@ -248,7 +253,8 @@ class Transformer(nn.Module):
         """(..., D) to (..., V)."""
         return F.linear(hidden, self.lm_head.weight)
 
-    def _angles(self, start: int, stop: int, like: Tensor) -> tuple[Tensor, Tensor]:
+    def angles(self, start: int, stop: int, like: Tensor) -> tuple[Tensor, Tensor]:
+        """cos and sin of positions [start, stop), each (stop - start, E), as `like` is."""
         table = self._rotary
         if table is None or table[0].shape[0] < stop or table[0].dtype != like.dtype or table[0].device != like.device:
             positions = max(stop, self.shape.context)

@@ -15,6 +15,7 @@ from .errors import DivergenceError
 from .flops import flop_per_token
 from .generate import complete
 from .parallel import joined
+from .peak import known_peak
 from .precision import choose_device, count_ranks
 from .ranks import started
 from .recipe import load_recipe
@@ -38,8 +39,9 @@ def pretrain(run: Run, began: float) -> bool:
 def train(run: Run, training: Training, began: float) -> None:
     """From the first step of the tenth to its checkpoint. Every rank makes the same steps."""
     total = training.epoch.steps
-    last = time.monotonic()
     cost = flop_per_token(training.model.shape)
+    peak = known_peak(training.precision, training.device, run.work) * training.parallel.size
+    last = time.monotonic()
     first = True
     for inputs, targets in run.steps(training.epoch.batches(run.position), total=total):
         step = (run.lease.epoch - 1) * total + run.position
@@ -48,9 +50,10 @@ def train(run: Run, training: Training, began: float) -> None:
             print(f"first step {time.monotonic() - began:.2f} s after the process began", flush=True)
             first = False
         now = time.monotonic()
+        rate = inputs.size / (now - last)
         run.report(
             loss=loss, tokens=inputs.size, flop=cost * inputs.size, grad_norm=norm, lr_scale=lr,
-            tokens_per_second=inputs.size / (now - last), skipped=training.skipped,
+            tokens_per_second=rate, mfu=rate * cost / peak, skipped=training.skipped,
             bits_per_byte=loss / math.log(2) / training.corpus.bytes_per_token,
         )  # fmt: skip
         last = now

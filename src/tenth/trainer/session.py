@@ -12,7 +12,7 @@ import torch
 
 from tenth.client import Run
 
-from . import checkpoint, data, interchange
+from . import checkpoint, compiled, data, interchange
 from .backward import Backward
 from .data import Corpus
 from .epoch import Epoch
@@ -84,8 +84,10 @@ def restore(run: Run, recipe: Recipe, parallel: Parallel) -> Training:
     if before:
         load_optimizer(optimizer, before, shards, parallel)
     model.recompute = recipe.train.recompute
-    if recipe.train.compile == "true":
-        model.compile()
+    if not shards and not recipe.train.recompute:
+        sequences = recipe.train.batch // (parallel.size * recipe.train.accumulate)
+        with parallel.first():  # the others find what it has compiled
+            compiled.decide(recipe.train, model, sequences, epoch.steps / run.lease.of, state, run.work)
     backward = Backward(model, parallel, recipe.train.accumulate)
     return Training(
         recipe, corpus, epoch, master, model, optimizer, backward, parallel, shards, epoch.steps * run.lease.epochs,
@@ -127,8 +129,9 @@ def save(training: Training, run: Run) -> Path:
     state = {
         "version": 1, "phase": run.lease.phase, "epoch": run.lease.epoch, "step": run.position,
         "steps_per_epoch": training.epoch.steps, "seed": training.seed, "precision": training.precision,
-        "threads": torch.get_num_threads(), "ranks": parallel.size, "nonfinite": training.nonfinite,
-        "skipped": training.skipped, "recipe": as_dict(training.recipe), "shape": asdict(training.master.shape),
+        "threads": torch.get_num_threads(), "ranks": parallel.size, "compiled": training.model.compiled is not None,
+        "nonfinite": training.nonfinite, "skipped": training.skipped,
+        "recipe": as_dict(training.recipe), "shape": asdict(training.master.shape),
         "corpus": {"key": training.corpus.key, "digest": training.corpus.digest, "report": training.corpus.report},
     }  # fmt: skip
     weights, memory = checkpoint.weights_of(training.master), training.optimizer.tensors()
