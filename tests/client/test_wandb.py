@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -103,6 +104,19 @@ def test_what_it_cannot_do_is_refused(tmp_path: Path) -> None:
         run.report(loss=1.0)
 
     logged(tmp_path, log)
+
+
+def test_code_that_imports_wandb_can_be_given_the_shim(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "wandb", wandb)
+
+    def log(run: Run) -> None:
+        mine = wandb.init(run=run)
+        others: dict[str, Any] = {}
+        exec("import wandb\none = wandb.init(project='theirs')\nwandb.log({'x': 1.0})", others)
+        assert others["one"] is mine
+
+    _, rows = logged(tmp_path, log)
+    assert rows == [{"x": 1.0}]
 
 
 def test_the_example_learns_in_tenths_what_it_learns_in_one_piece(tmp_path: Path) -> None:
