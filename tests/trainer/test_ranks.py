@@ -130,7 +130,7 @@ def test_pieces_weigh_what_counts_in_them(supervise: Supervise, corpus: Path, ba
     whole, pieces = supervise("whole", base), supervise("pieces", recipe("accumulate = 4", base))
     for supervisor in (whole, pieces):
         supervisor.in_this_process(here)
-        (cache,) = (supervisor.work / "cache").iterdir()
+        (cache,) = (supervisor.work / "cache").glob("corpus-*")
         gone = list(open_prepared(cache).documents.names())[:9]
         supervisor.data = write_listing(corpus, supervisor.run / "data.2.jsonl", leave_out=gone)
     losses = [supervisor.in_this_process(here).of("progress")[-1]["loss"] for supervisor in (whole, pieces)]

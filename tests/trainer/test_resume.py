@@ -85,7 +85,7 @@ def test_two_epochs_read_two_orders_and_go_on(supervise: Supervise) -> None:
 def test_excluding_a_document_keeps_the_gates_where_they_were(supervise: Supervise, corpus: Path) -> None:
     other, supervisor = supervise("other", of=1), supervise("run", of=3)
     supervisor.in_this_process(here)
-    (cache,) = (supervisor.work / "cache").iterdir()
+    (cache,) = (supervisor.work / "cache").glob("corpus-*")
     gone = open_prepared(cache).documents.name(0)
     supervisor.data = write_listing(corpus, supervisor.run / "data.2.jsonl", leave_out=[gone])
     end = other.in_this_process(here).of("done")
