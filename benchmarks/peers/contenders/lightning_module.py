@@ -28,7 +28,7 @@ class Module(lightning.LightningModule):
         return self.model(**batch).loss
 
     def configure_optimizers(self) -> Any:
-        optimizer = torch.optim.AdamW(self.parameters(), lr=self.lr, weight_decay=0.0, fused=True)
+        optimizer = torch.optim.AdamW(self.parameters(), lr=self.lr, weight_decay=0.0)
         schedule = get_cosine_schedule_with_warmup(optimizer, -(-self.steps // 20), self.steps)
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
 
