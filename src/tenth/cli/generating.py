@@ -86,14 +86,15 @@ def say_stats(done: dict[str, Any], *, wanted: bool) -> None:
 @click.option("--tokens", type=click.IntRange(1, 100_000), default=512, show_default=True, help="Of one answer.")
 @writing_options
 @gate_option
-def chat_command(run: str | None, tokens: int, gate: int | None, stats: bool, **how: Any) -> None:
+@json_option
+def chat_command(run: str | None, tokens: int, gate: int | None, as_json: bool, stats: bool, **how: Any) -> None:
     """Talk with a model. /reset forgets, /exit leaves; Ctrl-C breaks an answer off.
 
     A tokenizer with a chat template is used as it says. Without one the model goes on with the text of the talk.
     """
-    model = Model(run, gate)
+    model = Model(run, gate, quiet=as_json)
     with Writer(model) as writer:
-        if not writer.chat:
+        if not writer.chat and not as_json:
             click.echo(
                 "It has no chat template, so it is no assistant: it goes on with your text as with any.", err=True
             )
@@ -109,13 +110,17 @@ def chat_command(run: str | None, tokens: int, gate: int | None, stats: bool, **
             page = Page(lambda text: click.echo(text, nl=False))
 
             def show(row: int, piece: str, page: Page = page) -> None:  # noqa: ARG001
-                page.add(piece)
-                sys.stdout.flush()
+                if not as_json:
+                    page.add(piece)
+                    sys.stdout.flush()
 
             prompt = "".join(turn["content"] for turn in talk)
             done = writer.ask({"messages": talk, "prompts": [prompt], "tokens": tokens, **how}, show)
-            page.end()
-            click.echo(" [broken off]" if done["broken_off"] else "")
+            if as_json:
+                emit(done)
+            else:
+                page.end()
+                click.echo(" [broken off]" if done["broken_off"] else "")
             talk.append({"role": "assistant", "content": done["texts"][0]})
             say_stats(done, wanted=stats)
 
