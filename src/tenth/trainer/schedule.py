@@ -12,8 +12,8 @@ def scale(
     `warmup_steps` and `decay_steps`, where above 0, stand in place of the shares. With both, nothing before the decay
     depends on `total`: a longer run goes the same way up to the step where the shorter one's decay began.
     """
-    rise = float(min(warmup_steps, total)) if warmup_steps else total * warmup
-    fall = min(decay_steps, total - rise) if decay_steps else total * decay
+    rise = float(warmup_steps) if warmup_steps else total * warmup
+    fall = min(decay_steps, max(0.0, total - rise)) if decay_steps else total * decay
     if step < rise:
         return min(1.0, (step + 1) / (rise + 1))
     if step < total - fall or fall <= 0:
