@@ -12,17 +12,12 @@ import tomli_w
 from tenth.trainer import presets
 from tenth.trainer import recipe as recipes
 
-SHIPPED = Path(recipes.__file__).parent / "recipes" / "benchmark.toml"
-DEPTH_6: dict[str, Any] = {
-    "model": {"depth": 6, "context": 256},
-    "data": {"tokenizer": "bpe", "vocabulary": 4096, "held_out": 0.03},
-    "train": {"batch": 8},
-}
+SHIPPED = Path(__file__).resolve().parents[2] / "recipes" / "benchmark.toml"
 
 
 def table(changes: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
     """The recipe as TOML would give it; `changes`: section -> key -> value."""
-    found: dict[str, Any] = tomllib.loads(SHIPPED.read_text("utf-8")) if SHIPPED.exists() else dict(DEPTH_6)
+    found: dict[str, Any] = tomllib.loads(SHIPPED.read_text("utf-8"))
     for section, values in changes.items():
         found[section] = {**found.get(section, {}), **values}
     return found

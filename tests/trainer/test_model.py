@@ -9,10 +9,11 @@ import torch
 import torch.nn.functional as F
 from torch.utils.flop_counter import FlopCounterMode
 
+from tenth.trainer import loss as loss_module
 from tenth.trainer import tokenizer
 from tenth.trainer.flops import flop_per_token
 from tenth.trainer.generate import complete, generate
-from tenth.trainer.loss import IGNORED, linear_cross_entropy
+from tenth.trainer.loss import IGNORED, Rows, linear_cross_entropy, loss_of_rows_to_compile
 from tenth.trainer.model import Cache, Shape, Transformer, causal_attention
 
 SHAPES = [
@@ -64,14 +65,18 @@ def test_attention_is_softmax_of_the_lower_triangle() -> None:
     torch.testing.assert_close(causal_attention(q, k, v), expected, rtol=1e-4, atol=1e-5)
 
 
+@pytest.mark.parametrize("rows", [None, loss_of_rows_to_compile])
 @pytest.mark.parametrize("ignored", [0, 5, 40])
-def test_the_fused_loss_is_cross_entropy_with_its_gradient(ignored: int) -> None:
+def test_the_fused_loss_is_cross_entropy_with_its_gradient(
+    ignored: int, rows: Rows | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(loss_module, "ROWS_PER_SLICE", 16)  # two whole slices and a part of one
     generator = torch.Generator().manual_seed(2)
     hidden = torch.randn(40, 16, generator=generator).requires_grad_()
     weight = torch.randn(30, 16, generator=generator).requires_grad_()
     targets = torch.randint(0, 30, (40,), generator=generator)
     targets[:ignored] = IGNORED
-    loss = linear_cross_entropy(hidden, weight, targets)
+    loss = linear_cross_entropy(hidden, weight, targets, rows)
     loss.backward()
     assert hidden.grad is not None
     assert weight.grad is not None

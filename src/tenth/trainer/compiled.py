@@ -19,6 +19,7 @@ import torch
 from torch import Tensor, nn
 
 from .flops import flop_per_token
+from .loss import ROWS_PER_SLICE, Rows, loss_of_rows_to_compile
 from .model import Transformer
 from .peak import machine
 from .recipe import TrainRecipe
@@ -60,12 +61,13 @@ def compile_blocks(model: Transformer, sequences: int, work: Path) -> bool:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # the compiler's own imports
             run = torch.compile(_run, dynamic=False, fullgraph=True)
-            _try(model, run, sequences)
+            rows = torch.compile(loss_of_rows_to_compile, dynamic=False, fullgraph=True)
+            _try(model, run, rows, sequences)
     except Exception as error:  # noqa: BLE001 (a compiler fails in many ways, and training can go on without)
         said = str(error).strip().partition("\n")[0]
         print(f"The blocks are not compiled ({type(error).__name__}: {said[:200]}); training goes on", flush=True)
         return False
-    model.compiled = run
+    model.compiled, model.compiled_loss = run, rows
     model.compiled_for = (sequences, model.shape.context)
     return True
 
@@ -75,8 +77,8 @@ def use_cache(work: Path) -> None:
     folder = work.resolve() / "cache" / f"compiled-{machine(torch.device('cpu'))}"
     os.environ["TORCHINDUCTOR_CACHE_DIR"] = str(folder)
     os.environ["TRITON_CACHE_DIR"] = str(folder / "triton")
-    os.environ["TORCHINDUCTOR_COMPILE_THREADS"] = "1"  # no pool of processes for a handful of kernels
-    os.environ["TORCHINDUCTOR_CPP_CACHE_PRECOMPILE_HEADERS"] = "0"  # takes far longer than it spares two of them
+    os.environ["TORCHINDUCTOR_COMPILE_THREADS"] = str(min(8, len(os.sched_getaffinity(0))))
+    os.environ["TORCHINDUCTOR_CPP_CACHE_PRECOMPILE_HEADERS"] = "1"  # there are some thirty kernels to compile
 
 
 def _run(block: nn.Module, x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
@@ -85,13 +87,16 @@ def _run(block: nn.Module, x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
     return out
 
 
-def _try(model: Transformer, run: Callable[..., Tensor], sequences: int) -> None:
+def _try(model: Transformer, run: Callable[..., Tensor], rows: Rows, sequences: int) -> None:
     block = model.model.layers[0]
     weight = model.model.embed_tokens.weight
     x = torch.zeros(sequences, model.shape.context, model.shape.width, dtype=weight.dtype, device=weight.device)
     cos, sin = model.angles(0, model.shape.context, x)
     before = torch.get_rng_state()
     run(block, x.requires_grad_(), cos, sin).sum().backward()  # type: ignore[no-untyped-call]
+    targets = torch.zeros(ROWS_PER_SLICE, 1, dtype=torch.int64, device=weight.device)
+    with torch.no_grad():
+        rows(torch.zeros(ROWS_PER_SLICE, len(weight), dtype=weight.dtype, device=weight.device), targets, targets > 0)
     torch.set_rng_state(before)
     for parameter in block.parameters():
         parameter.grad = None

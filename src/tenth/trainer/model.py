@@ -16,6 +16,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
+from .loss import Rows
+
 NORM_EPSILON = 1e-6
 QUERY_BLOCKS = 2  # two halves of the queries: the first never looks at the second half of the keys
 
@@ -229,7 +231,8 @@ class Transformer(nn.Module):
             self.lm_head.weight = self.model.embed_tokens.weight
         self.recompute = False  # forward again in the backward pass, block by block, instead of keeping activations
         self.compiled: Callable[..., Tensor] | None = None  # (block, x, cos, sin) -> x, see compiled.py
-        self.compiled_for = (0, 0)  # sequences and tokens of each that it takes
+        self.compiled_loss: Rows | None = None
+        self.compiled_for = (0, 0)  # sequences and tokens of each that they take
         self._rotary: tuple[Tensor, Tensor] | None = None
 
     def forward(self, tokens: Tensor, cache: Cache | None = None) -> Tensor:
@@ -237,8 +240,7 @@ class Transformer(nn.Module):
         start = cache.length if cache is not None else 0
         x = self.model.embed_tokens(tokens)
         cos, sin = self.angles(start, start + tokens.shape[1], x)
-        fits = cache is None and tuple(tokens.shape) == self.compiled_for and torch.is_grad_enabled()
-        compiled = self.compiled if fits else None
+        compiled = self.compiled if cache is None and self.is_compiled_for(tokens) else None
         for layer, block in enumerate(self.model.layers):
             if self.recompute and torch.is_grad_enabled():
                 x = checkpoint(block, x, cos, sin, None, layer, use_reentrant=False, preserve_rng_state=False)
@@ -248,6 +250,10 @@ class Transformer(nn.Module):
             cache.length += tokens.shape[1]
         hidden: Tensor = self.model.norm(x)
         return hidden
+
+    def is_compiled_for(self, tokens: Tensor) -> bool:
+        """Training steps of one shape are; whatever else is read is not."""
+        return tuple(tokens.shape) == self.compiled_for and torch.is_grad_enabled()
 
     def logits(self, hidden: Tensor) -> Tensor:
         """(..., D) to (..., V)."""

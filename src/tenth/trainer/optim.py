@@ -88,8 +88,8 @@ class Optimizer:
     def gradient_norm(self) -> float:
         """Global L2 norm of the working gradients."""
         gradients = [w.grad for group in self._groups for w in group.working if w.grad is not None]
-        norms = torch._foreach_norm(gradients, 2, torch.float32)
-        return float(torch.linalg.vector_norm(torch.stack(list(norms))))
+        norms = [norm for (some,) in pieces(gradients) for norm in torch._foreach_norm([g.float() for g in some])]
+        return float(torch.linalg.vector_norm(torch.stack(norms)))
 
     def step(self, scale: float, norm: float) -> None:
         """One step at `scale` times each group's learning rate; `norm` as `gradient_norm` gave it."""
