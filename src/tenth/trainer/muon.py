@@ -36,31 +36,11 @@ def orthogonalise(matrices: Tensor, dtype: torch.dtype, block: int = 0) -> Tenso
     count, short, long = upright.shape
     x = upright.reshape(-1, block_size(short, block), long)
     x = x / (x.float().norm(dim=(-2, -1), keepdim=True) * SAFETY + 1e-7).to(dtype)
-    # On the small Gram matrix alone the iterations cost less, but rounding errors grow with each: so, two rounds.
-    for steps in (POLAR_EXPRESS[:3], POLAR_EXPRESS[3:]):
-        x = torch.bmm(_iterated(torch.bmm(x, x.transpose(-2, -1)), steps), x)
+    for a, b, c in POLAR_EXPRESS:
+        gram = torch.bmm(x, x.transpose(-2, -1))
+        x = torch.baddbmm(x, torch.baddbmm(gram, gram, gram, beta=b, alpha=c), x, beta=a)
     x = x.view(count, short, long)
     return x.transpose(-2, -1) if tall else x
-
-
-def _iterated(gram: Tensor, steps: Sequence[tuple[float, float, float]]) -> Tensor:
-    """The product of polynomials p that the steps x <- p(x x^T) x come to, from x x^T: (n, short, short) to the same.
-
-    All polynomials of one matrix commute, so (p x)(p x)^T = p (x x^T) p.
-    """
-    product = polynomial = _polynomial(gram, *steps[0])
-    for step in steps[1:]:
-        gram = torch.bmm(polynomial, torch.bmm(gram, polynomial))
-        polynomial = _polynomial(gram, *step)
-        product = torch.bmm(polynomial, product)
-    return product
-
-
-def _polynomial(gram: Tensor, a: float, b: float, c: float) -> Tensor:
-    """a I + b G + c G^2"""
-    polynomial = torch.baddbmm(gram, gram, gram, beta=b, alpha=c)
-    polynomial.diagonal(dim1=-2, dim2=-1).add_(a)
-    return polynomial
 
 
 def block_size(short: int, block: int) -> int:
