@@ -2,9 +2,10 @@
 
     python benchmarks/ablations.py [--steps 400] [--timed 16] [--only NAME ...] [--short]
 
-Shape and batch are those of recipes/benchmark.toml; the corpus is the source of this Python's standard library. What only
-changes speed is timed, in turns with the trainer as it is; what changes learning is trained for `--steps` steps, and the
-held-out loss compared. Every training has a process of its own. Losses do not depend on what else the machine does; times do.
+Shape and batch are those of recipes/benchmark.toml; the corpus is the source of this Python's standard library. What
+only changes speed is timed, in turns with the trainer as it is; what changes learning is trained for `--steps` steps,
+and the held-out loss compared. Every training has a process of its own. Losses do not depend on what else the machine
+does; times do.
 """
 
 from __future__ import annotations

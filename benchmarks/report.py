@@ -8,8 +8,10 @@ from typing import Any
 from record import QUIET, RESULTS, ROOT, holds
 
 ORDER = ("pull", "pull_cli", "log_appends", "verify", "oversight_cost", "resume", "checkpoint", "transfer")
-ORDER += ("data_preparation", "peers/run", "peers/gpu")
+ORDER += ("data_preparation", "generation", "trainer_step", "ablations", "peers/run", "peers/gpu")
 """Their place in the document."""
+LONG = ("ablations", "transfer", "peers/run", "peers/gpu")
+"""Too long to be measured by default."""
 SIGNS = {"<=": "≤", ">=": "≥"}
 NAMES = {"per_second": "mean", "ratio_of_medians": "ratio of medians", "pairs_p50": "median of the pairs"}
 NAMES |= {"pairs_min": "least", "pairs_max": "most", "min": "least", "max": "most"}
