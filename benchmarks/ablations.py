@@ -17,6 +17,7 @@ import statistics
 import subprocess
 import sys
 import time
+import tomllib
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
@@ -127,9 +128,9 @@ def train(
     attention: str = "", loss: str = "",
 ) -> dict[str, float]:  # fmt: skip
     """Median milliseconds of a step, and held-out nats a token at the end."""
-    table = recipes.as_dict(recipes.load_recipe(ROOT / "recipes" / "benchmark.toml"))
+    table = tomllib.loads((ROOT / "recipes" / "benchmark.toml").read_text("utf-8"))
     for section, values in (recipe or {}).items():
-        table[section] |= values
+        table[section] = {**table.get(section, {}), **values}
     made = recipes.recipe_from(table)
     set_threads(made.train)
     if attention:

@@ -93,7 +93,7 @@ def must(figure: Json) -> str:
 
 def measured(figure: Json) -> str:
     numbers = [f"{NAMES.get(name, name)} {value:g}" for name, value in figure["measured"].items() if name != "n"]
-    return f"{', '.join(numbers)} {figure['unit']}".strip() + f"; n {figure['measured']['n']}"
+    return f"{', '.join(numbers)} {figure['unit']}".strip() + f"; n {figure['measured'].get('n', 1)}"
 
 
 def verdict(figure: Json) -> str:
