@@ -165,8 +165,7 @@ Losses = Callable[[Transformer, Tensor, Tensor], Tensor]
 
 
 def own_loss(model: Transformer, inputs: Tensor, targets: Tensor) -> Tensor:
-    rows = model.compiled_loss if model.is_compiled_for(inputs) else None
-    return linear_cross_entropy(model(inputs).flatten(0, 1), model.lm_head.weight, targets.reshape(-1), rows)
+    return linear_cross_entropy(model(inputs).flatten(0, 1), model.lm_head.weight, targets.reshape(-1))
 
 
 def stock_loss(model: Transformer, inputs: Tensor, targets: Tensor) -> Tensor:

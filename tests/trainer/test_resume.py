@@ -19,7 +19,6 @@ from client.fake_supervisor import FakeSupervisor, write_listing
 from tenth.client import Run
 from tenth.trainer import backward as training
 from tenth.trainer.errors import DivergenceError, TrainerError
-from tenth.trainer.loss import Rows
 from tenth.trainer.pretrain import pretrain
 from tenth.trainer.shards import open_prepared
 from trainer.tiny import ADAMW, BFLOAT16, TINY
@@ -170,7 +169,7 @@ def test_a_loss_that_is_no_number_is_skipped_then_ends_the_lease(
 ) -> None:
     good, calls = training.linear_cross_entropy, []
 
-    def bad_from_the_third(hidden: Tensor, weight: Tensor, targets: Tensor, _: Rows | None) -> Tensor:
+    def bad_from_the_third(hidden: Tensor, weight: Tensor, targets: Tensor) -> Tensor:
         calls.append(weight.detach().clone())
         loss = good(hidden, weight, targets)
         return loss * float("nan") if len(calls) in (3, 5, 6, 7) else loss

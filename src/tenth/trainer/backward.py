@@ -25,8 +25,7 @@ class Objective(nn.Module):
 
     def forward(self, inputs: Tensor, targets: Tensor) -> Tensor:
         hidden = self.model(inputs)
-        head, compiled = self.model.lm_head, self.model.compiled_loss if self.model.is_compiled_for(inputs) else None
-        return linear_cross_entropy(hidden.view(-1, hidden.shape[-1]), head.weight, targets.reshape(-1), compiled)
+        return linear_cross_entropy(hidden.view(-1, hidden.shape[-1]), self.model.lm_head.weight, targets.reshape(-1))
 
 
 @dataclass

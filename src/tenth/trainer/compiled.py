@@ -19,7 +19,6 @@ import torch
 from torch import Tensor, nn
 
 from .flops import flop_per_token
-from .loss import ROWS_PER_SLICE, Rows, loss_of_rows_to_compile
 from .model import Transformer
 from .peak import machine
 from .recipe import TrainRecipe
@@ -61,13 +60,12 @@ def compile_blocks(model: Transformer, sequences: int, work: Path) -> bool:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # the compiler's own imports
             run = torch.compile(_run, dynamic=False, fullgraph=True)
-            rows = torch.compile(loss_of_rows_to_compile, dynamic=False, fullgraph=True)
-            _try(model, run, rows, sequences)
+            _try(model, run, sequences)
     except Exception as error:  # noqa: BLE001 (a compiler fails in many ways, and training can go on without)
         said = str(error).strip().partition("\n")[0]
         print(f"The blocks are not compiled ({type(error).__name__}: {said[:200]}); training goes on", flush=True)
         return False
-    model.compiled, model.compiled_loss = run, rows
+    model.compiled = run
     model.compiled_for = (sequences, model.shape.context)
     return True
 
@@ -82,21 +80,17 @@ def use_cache(work: Path) -> None:
 
 
 def _run(block: nn.Module, x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
-    """A block without cache; its number does not matter then, and must not split the graph."""
-    out: Tensor = block(x, cos, sin, None, 0)
+    out: Tensor = block(x, cos, sin)
     return out
 
 
-def _try(model: Transformer, run: Callable[..., Tensor], rows: Rows, sequences: int) -> None:
+def _try(model: Transformer, run: Callable[..., Tensor], sequences: int) -> None:
     block = model.model.layers[0]
     weight = model.model.embed_tokens.weight
     x = torch.zeros(sequences, model.shape.context, model.shape.width, dtype=weight.dtype, device=weight.device)
-    cos, sin = model.angles(0, model.shape.context, x)
+    cos, sin = model.angles(model.shape.context, x)
     before = torch.get_rng_state()
     run(block, x.requires_grad_(), cos, sin).sum().backward()  # type: ignore[no-untyped-call]
-    targets = torch.zeros(ROWS_PER_SLICE, 1, dtype=torch.int64, device=weight.device)
-    with torch.no_grad():
-        rows(torch.zeros(ROWS_PER_SLICE, len(weight), dtype=weight.dtype, device=weight.device), targets, targets > 0)
     torch.set_rng_state(before)
     for parameter in block.parameters():
         parameter.grad = None

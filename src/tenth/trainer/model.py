@@ -16,8 +16,6 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
-from .loss import Rows
-
 NORM_EPSILON = 1e-6
 QUERY_BLOCKS = 2  # two halves of the queries: the first never looks at the second half of the keys
 
@@ -76,28 +74,6 @@ class Shape:
             context=integer("max_position_embeddings"), rope_base=float(str(config["rope_theta"])),
             tied=bool(config["tie_word_embeddings"]),
         )  # fmt: skip
-
-
-class Cache:
-    """Keys and values of the tokens seen so far, one pair of (B, K, capacity, E) tensors a layer."""
-
-    def __init__(self, shape: Shape, batch: int, capacity: int, dtype: torch.dtype, device: torch.device) -> None:
-        size = (shape.layers, 2, batch, shape.kv_heads, capacity, shape.head_width)
-        self._tensors = torch.empty(size, dtype=dtype, device=device)
-        self._window = shape.context
-        self.capacity = capacity
-        self.length = 0
-
-    def extend(self, layer: int, keys: Tensor, values: Tensor) -> tuple[Tensor, Tensor]:
-        """Store (B, K, T, E) after the tokens seen; return the last `context` keys and values up to the new end.
-
-        A single new token may stand further out than the context: it then sees the last `context` tokens only.
-        """
-        end = self.length + keys.shape[2]
-        start = max(0, end - self._window)
-        self._tensors[layer, 0, :, :, self.length : end] = keys
-        self._tensors[layer, 1, :, :, self.length : end] = values
-        return self._tensors[layer, 0, :, :, start:end], self._tensors[layer, 1, :, :, start:end]
 
 
 class RMSNorm(nn.Module):
@@ -165,14 +141,12 @@ class Attention(nn.Module):
         self.q_norm = RMSNorm(shape.head_width)
         self.k_norm = RMSNorm(shape.head_width)
 
-    def forward(self, x: Tensor, cos: Tensor, sin: Tensor, cache: Cache | None, layer: int) -> Tensor:
+    def forward(self, x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
         batch, length, _ = x.shape
         q = self.q_norm(self.q_proj(x).view(batch, length, self.heads, self.head_width)).transpose(1, 2)
         k = self.k_norm(self.k_proj(x).view(batch, length, self.kv_heads, self.head_width)).transpose(1, 2)
         v = self.v_proj(x).view(batch, length, self.kv_heads, self.head_width).transpose(1, 2)
         q, k = rotate(q, cos, sin), rotate(k, cos, sin)
-        if cache is not None:
-            k, v = cache.extend(layer, k, v)
         if self.kv_heads < self.heads:
             k, v = (t.repeat_interleave(self.heads // self.kv_heads, dim=1) for t in (k, v))
         mixed: Tensor = self.o_proj(causal_attention(q, k, v).transpose(1, 2).reshape(batch, length, -1))
@@ -203,8 +177,8 @@ class Block(nn.Module):
         self.post_attention_layernorm = RMSNorm(shape.width)
         self.mlp = MLP(shape)
 
-    def forward(self, x: Tensor, cos: Tensor, sin: Tensor, cache: Cache | None, layer: int) -> Tensor:
-        x = x + self.self_attn(self.input_layernorm(x), cos, sin, cache, layer)
+    def forward(self, x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
+        x = x + self.self_attn(self.input_layernorm(x), cos, sin)
         residual: Tensor = x + self.mlp(self.post_attention_layernorm(x))
         return residual
 
@@ -231,42 +205,41 @@ class Transformer(nn.Module):
             self.lm_head.weight = self.model.embed_tokens.weight
         self.recompute = False  # forward again in the backward pass, block by block, instead of keeping activations
         self.compiled: Callable[..., Tensor] | None = None  # (block, x, cos, sin) -> x, see compiled.py
-        self.compiled_loss: Rows | None = None
-        self.compiled_for = (0, 0)  # sequences and tokens of each that they take
+        self.compiled_for = (0, 0)  # sequences and tokens of each that it takes
         self._rotary: tuple[Tensor, Tensor] | None = None
 
-    def forward(self, tokens: Tensor, cache: Cache | None = None) -> Tensor:
-        """Hidden states after the final norm. With a cache, `tokens` follow those already seen."""
-        start = cache.length if cache is not None else 0
+    def forward(self, tokens: Tensor) -> Tensor:
+        """Hidden states after the final norm. Writing, with what was read kept, is inference.py's."""
         x = self.model.embed_tokens(tokens)
-        cos, sin = self.angles(start, start + tokens.shape[1], x)
-        compiled = self.compiled if cache is None and self.is_compiled_for(tokens) else None
-        for layer, block in enumerate(self.model.layers):
+        cos, sin = self.angles(tokens.shape[1], x)
+        # Training steps of one shape are compiled; whatever else is read is not.
+        fits = tuple(tokens.shape) == self.compiled_for and torch.is_grad_enabled()
+        compiled = self.compiled if fits else None
+        for block in self.model.layers:
             if self.recompute and torch.is_grad_enabled():
-                x = checkpoint(block, x, cos, sin, None, layer, use_reentrant=False, preserve_rng_state=False)
+                x = checkpoint(block, x, cos, sin, use_reentrant=False, preserve_rng_state=False)
             else:
-                x = compiled(block, x, cos, sin) if compiled else block(x, cos, sin, cache, layer)
-        if cache is not None:
-            cache.length += tokens.shape[1]
+                x = compiled(block, x, cos, sin) if compiled else block(x, cos, sin)
         hidden: Tensor = self.model.norm(x)
         return hidden
-
-    def is_compiled_for(self, tokens: Tensor) -> bool:
-        """Training steps of one shape are; whatever else is read is not."""
-        return tuple(tokens.shape) == self.compiled_for and torch.is_grad_enabled()
 
     def logits(self, hidden: Tensor) -> Tensor:
         """(..., D) to (..., V)."""
         return F.linear(hidden, self.lm_head.weight)
 
-    def angles(self, start: int, stop: int, like: Tensor) -> tuple[Tensor, Tensor]:
-        """cos and sin of positions [start, stop), each (stop - start, E), as `like` is."""
+    def angles(self, length: int, like: Tensor) -> tuple[Tensor, Tensor]:
+        """cos and sin of the first `length` positions, each (length, E), as `like` is."""
         table = self._rotary
-        if table is None or table[0].shape[0] < stop or table[0].dtype != like.dtype or table[0].device != like.device:
-            positions = max(stop, self.shape.context)
+        if (
+            table is None
+            or table[0].shape[0] < length
+            or table[0].dtype != like.dtype
+            or table[0].device != like.device
+        ):
+            positions = max(length, self.shape.context)
             cos, sin = rotary_table(self.shape.head_width, self.shape.rope_base, positions)
             table = self._rotary = (cos.to(like.device, like.dtype), sin.to(like.device, like.dtype))
-        return table[0][start:stop], table[1][start:stop]
+        return table[0][:length], table[1][:length]
 
     @torch.no_grad()
     def initialise(self, generator: torch.Generator) -> None:
