@@ -92,7 +92,7 @@ def main(words: list[str] | None = None) -> dict[str, dict[int, Any]]:
     name = device_name(chosen.smoke)
     source = chosen.source or data.standard_library(PLACE / "source")
     shared = data.prepare(chosen.place / "data", source, recipe(chosen.recipe))
-    measured = partial(peak, "cuda" if torch.cuda.is_available() else "cpu", 0.05 if chosen.smoke else 1.0)
+    measured = partial(peak, "cuda" if torch.cuda.is_available() else "cpu")
     bench = Bench(chosen.place, shared, chosen, Legs(chosen.place / "kept", resume=False), measured)
     record = None if chosen.smoke else Record("peers/gpu", (__doc__ or "").partition("\n")[0], without_paths(chosen))
     for number in range(1, chosen.rounds + 1):

@@ -102,24 +102,22 @@ def rotate(x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
 
 
 def causal_attention(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
-    """softmax(q k^T / sqrt(E)) v with queries aligned to the *end* of the keys; (B, H, T, E) in and out.
+    """softmax(q k^T / sqrt(E)) v, each query seeing the keys up to its own; (B, H, T, E) in and out.
 
     Written out on CPU: the stock bfloat16 kernel takes twice as long forward and backward (benchmarks/trainer_step.py).
     """
-    new, seen = q.shape[2], k.shape[2]
     if q.device.type != "cpu":
-        mask = torch.ones(new, seen, dtype=torch.bool, device=q.device).tril(seen - new) if 1 < new < seen else None
-        return F.scaled_dot_product_attention(q, k, v, attn_mask=mask, is_causal=new == seen and new > 1)
+        return F.scaled_dot_product_attention(q, k, v, is_causal=True)
+    length = q.shape[2]
     q = q * (1.0 / math.sqrt(q.shape[-1]))
-    size = new if new < 64 else -(-new // QUERY_BLOCKS)
+    size = length if length < 64 else -(-length // QUERY_BLOCKS)
     blocks = []
-    for start in range(0, new, size):
-        stop = min(start + size, new)
-        keys = seen - new + stop  # keys up to this block's last query
-        scores = q[:, :, start:stop] @ k[:, :, :keys].transpose(-1, -2)
+    for start in range(0, length, size):
+        stop = min(start + size, length)
+        scores = q[:, :, start:stop] @ k[:, :, :stop].transpose(-1, -2)
         if stop - start > 1:
-            scores = scores + _mask(stop - start, keys, scores.dtype)
-        blocks.append(scores.softmax(-1) @ v[:, :, :keys])
+            scores = scores + _mask(stop - start, stop, scores.dtype)
+        blocks.append(scores.softmax(-1) @ v[:, :, :stop])
     return blocks[0] if len(blocks) == 1 else torch.cat(blocks, dim=2)
 
 
