@@ -91,7 +91,7 @@ class Record:
             "figures": self._figures,
             "details": self._details,
         }
-        RESULTS.mkdir(exist_ok=True)
+        (RESULTS / f"{self.name}.json").parent.mkdir(parents=True, exist_ok=True)
         text = json.dumps(record, indent=1, ensure_ascii=False) + "\n"
         (RESULTS / f"{self.name}.json").write_text(_one_line_lists(text))
         shown = {**record, "details": "see the file"}

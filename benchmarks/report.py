@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 from typing import Any
 
 from record import QUIET, RESULTS, ROOT, holds
 
-ORDER = ("pull", "pull_cli", "log_appends", "verify", "oversight_cost", "resume")
+ORDER = ("pull", "pull_cli", "log_appends", "verify", "oversight_cost", "resume", "checkpoint", "transfer")
+ORDER += ("data_preparation", "generation", "trainer_step", "ablations", "peers/run", "peers/gpu")
 """Their place in the document."""
+LONG = ("ablations", "transfer", "peers/run", "peers/gpu")
+"""Too long to be measured by default."""
 SIGNS = {"<=": "≤", ">=": "≥"}
 NAMES = {"per_second": "mean", "ratio_of_medians": "ratio of medians", "pairs_p50": "median of the pairs"}
 NAMES |= {"pairs_min": "least", "pairs_max": "most", "min": "least", "max": "most"}
@@ -46,11 +50,38 @@ def main() -> None:
     lines += ["|---|---|---|---|---|"]
     lines += ["| " + " | ".join(about(record)) + " |" for record in records]
     (ROOT / "docs" / "benchmarks.md").write_text("\n".join(lines) + "\n")
+    ablations = next((record for record in records if record["name"] == "ablations"), None)
+    if ablations:
+        write_between(ROOT / "docs" / "training.md", "ablations", ablation_table(machines, ablations))
     print("docs/benchmarks.md is written")
     for record in records:
         for figure in record["figures"]:
             if figure["reached"] is False:
                 print(f"missed: {figure['what']}: {measured(figure)}, must reach {must(figure)}")
+
+
+def ablation_table(machines: list[Json], record: Json) -> list[str]:
+    """One row for each trick: what a step or the loss becomes without it."""
+    where = f"machine {letter(machines, record)} of [the benchmarks](benchmarks.md)"
+    rows = [
+        f"On {where}, commit {record['source']['commit']}:",
+        "",
+        "| without, or otherwise | measured |",
+        "|---|---|",
+    ]
+    for figure in record["figures"]:
+        value = next(value for name, value in figure["measured"].items() if name != "n")
+        rows.append(f"| {figure['what']} | {value:g} {figure['unit']} |")
+    return rows
+
+
+def write_between(path: Path, name: str, lines: list[str]) -> None:
+    """Replace what stands between ``<!-- name -->`` and ``<!-- end -->``."""
+    before, mark, rest = path.read_text().partition(f"<!-- {name} -->\n")
+    _, end, after = rest.partition("<!-- end -->")
+    if not mark or not end:
+        raise SystemExit(f"{path.name} has no place for {name}")
+    path.write_text(before + mark + "\n".join(lines) + "\n" + end + after)
 
 
 def must(figure: Json) -> str:
@@ -62,7 +93,7 @@ def must(figure: Json) -> str:
 
 def measured(figure: Json) -> str:
     numbers = [f"{NAMES.get(name, name)} {value:g}" for name, value in figure["measured"].items() if name != "n"]
-    return f"{', '.join(numbers)} {figure['unit']}".strip() + f"; n {figure['measured']['n']}"
+    return f"{', '.join(numbers)} {figure['unit']}".strip() + f"; n {figure['measured'].get('n', 1)}"
 
 
 def verdict(figure: Json) -> str:

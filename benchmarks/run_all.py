@@ -1,6 +1,7 @@
-"""Every benchmark, one after the other, then the document: what ``make bench`` runs.
+"""The benchmarks, one after the other, then the document: what ``make bench`` runs.
 
-``--wait MINUTES`` waits so long for a quiet machine before each. Names may be given: ``run_all.py pull resume``.
+``--wait MINUTES`` waits so long for a quiet machine before each. Names may be given: ``run_all.py pull resume``. Those
+that take longer than a few minutes (report.LONG) run only when they are named.
 """
 
 from __future__ import annotations
@@ -18,7 +19,8 @@ HERE = Path(__file__).resolve().parent
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
-    parser.add_argument("names", nargs="*", default=list(report.ORDER), help="which ones (default: all)")
+    short = [name for name in report.ORDER if name not in report.LONG]
+    parser.add_argument("names", nargs="*", default=short, help="which ones (default: all but the long ones)")
     parser.add_argument("--wait", type=float, default=0, metavar="MINUTES", help="for a quiet machine, before each")
     chosen, failed = parser.parse_args(), []
     for name in chosen.names:

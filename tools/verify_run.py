@@ -44,7 +44,7 @@ CHARTER_KEYS = {
     "phase": "name command data epochs recipe code env",
     "gates": "every consent",
     "ceiling": "device_seconds flop",
-    "quarantine": "level silence_seconds",
+    "quarantine": "level silence_seconds loopback",
     "watch": "samples_per_minute unwatched prompts",
     "evidence": "name command timeout_seconds",
     "signatory": "name key",

@@ -50,28 +50,28 @@ class Bytes(nn.Module):
         return logits
 
 
-def main() -> None:
+def train(run: tenth.Run) -> None:
     torch.manual_seed(0)
-    with tenth.attach() as run:  # 2
-        model = Bytes()
-        optimizer = torch.optim.SGD(model.parameters(), lr=0.5, momentum=0.9)
-        if run.resume_from:  # 3
-            model.load_state_dict(load_file(run.resume_from / "model.safetensors"))
-            memory = load_file(run.resume_from / "optimizer.safetensors")
-            for name, parameter in model.named_parameters():
-                optimizer.state[parameter]["momentum_buffer"] = memory[name]
-        data = read_bytes(run.lease.data, run.lease.root)
-        total = min(500, (len(data) - CONTEXT - 1) // BATCH)
-        for batch in run.steps(batches(data, run.position, total)):  # 4
-            logits = model(batch[:, :-1])
-            loss = nn.functional.cross_entropy(logits.flatten(0, 1), batch[:, 1:].flatten())
-            optimizer.zero_grad()
-            loss.backward()
-            optimizer.step()
-            run.report(loss=loss, tokens=batch.numel())  # 5
-        momentum = {name: optimizer.state[p]["momentum_buffer"] for name, p in model.named_parameters()}
-        run.checkpoint(save(run.work / "checkpoint", model, momentum))  # 6
+    model = Bytes()
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.5, momentum=0.9)
+    if run.resume_from:  # 3
+        model.load_state_dict(load_file(run.resume_from / "model.safetensors"))
+        memory = load_file(run.resume_from / "optimizer.safetensors")
+        for name, parameter in model.named_parameters():
+            optimizer.state[parameter]["momentum_buffer"] = memory[name]
+    data = read_bytes(run.lease.data, run.lease.root)
+    total = min(500, (len(data) - CONTEXT - 1) // BATCH)
+    for batch in run.steps(batches(data, run.position, total)):  # 4
+        logits = model(batch[:, :-1])
+        loss = nn.functional.cross_entropy(logits.flatten(0, 1), batch[:, 1:].flatten())
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+        run.report(loss=loss.item(), tokens=batch.numel())  # 5
+    momentum = {name: optimizer.state[p]["momentum_buffer"] for name, p in model.named_parameters()}
+    run.checkpoint(save(run.work / "checkpoint", model, momentum))  # 6
 
 
 if __name__ == "__main__":
-    main()
+    with tenth.attach() as run:  # 2
+        train(run)

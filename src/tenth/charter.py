@@ -72,6 +72,8 @@ class Quarantine:
 
     level: str
     silence_seconds: float
+    loopback: bool
+    """May its processes talk with each other over a network interface that leads nowhere else?"""
 
 
 @dataclass(frozen=True)
@@ -197,6 +199,7 @@ EVERY = _must(
     _matches(r"1/[1-9][0-9]{1,3} epoch"),
     lambda value: int(value[2:-6]),
 )
+YES_NO = _must("true or false", lambda value: isinstance(value, bool))
 RECIPE = _must("the name of a .toml file beside the charter", _matches(r"(?!charter\.)[A-Za-z0-9_-]{1,64}\.toml"))
 
 _PERSON: dict[str, tuple[Check, Any]] = {"name": (A_NAME, REQUIRED), "key": (_key, REQUIRED)}
@@ -213,7 +216,11 @@ SCHEMA: dict[str, dict[str, tuple[Check, Any]]] = {
     },
     "gates": {"every": (EVERY, 10), "consent": (_one_of("unanimous"), "unanimous")},
     "ceiling": {"device_seconds": (ABOVE_0, REQUIRED), "flop": (ABOVE_0, REQUIRED)},
-    "quarantine": {"level": (_one_of(*LEVELS), REQUIRED), "silence_seconds": (FROM_1, 120.0)},
+    "quarantine": {
+        "level": (_one_of(*LEVELS), REQUIRED),
+        "silence_seconds": (FROM_1, 120.0),
+        "loopback": (YES_NO, False),
+    },
     "watch": {
         "samples_per_minute": (FROM_0, 20.0),
         "unwatched": (_one_of("wait", "go"), "go"),

@@ -1,4 +1,4 @@
-"""Key files as OpenSSH has them: write one, or read one that may be locked. The trusted core reads unlocked ones only."""
+"""Key files as OpenSSH has them: write one, or read one that may be locked. The core reads unlocked ones only."""
 
 from __future__ import annotations
 

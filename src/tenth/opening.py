@@ -14,8 +14,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from tenth import keyfile
 from tenth import charter as charters
+from tenth import keyfile
 from tenth.charter import Charter
 from tenth.encoding import canonical, decode, digest, sync_folder, write_durably
 from tenth.errors import WrongInput

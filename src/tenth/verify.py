@@ -150,8 +150,9 @@ class _Audit:
         for key, value in wanted.items():
             said = dossier.get(key)  # compared as written: True is not 1 there
             same = json.dumps(said) == json.dumps(value) or canonical(said) == canonical(value)
-            found = "" if same else f"it says {said!r}, the log {value!r}"
-            self._hold(same, 9, f"the dossier's '{key}' is wrong", found)
+            self._hold(
+                same, 9, f"the dossier's '{key}' is wrong", "" if same else f"it says {said!r}, the log {value!r}"
+            )
         self._hold(set(dossier) == set(wanted) | {"evidence", "protections"}, 9, "the dossier has other keys")
         self._hold(not dossier["frozen"] or history.frozen, 3, "the dossier promises a thaw", "nothing was frozen")
         asked, found = [panel.name for panel in history.evidence], [panel["name"] for panel in dossier["evidence"]]

@@ -94,7 +94,7 @@ def generate(shell: Shell, run: Path) -> None:
     assert "there is no checkpoint of gate 11" in shell("generate", "--gate", "11").err
     stranger = shell.folder / "stranger"
     stranger.mkdir()
-    assert "only checkpoints that a log knows are used" in shell("generate", stranger).err
+    assert "neither a checkpoint of a run nor a folder in Hugging Face's layout" in shell("generate", stranger).err
 
 
 def test_a_colleague_signs_on_another_machine(shell: Shell, tmp_path: Path) -> None:

@@ -29,6 +29,7 @@ def test_every_verb_has_json_and_writers_have_dry_run(shell: Shell, verb: str) -
     usage = shell.ok(verb, "new", "--help").out if verb == "key" else shell.ok(verb, "--help").out
     assert "--json" in usage
     writers = {"key", "init", "run", "consent", "object", "adjust", "reopen", "close", "export", "demo"}
+    writers |= {"convert", "data"}
     assert ("--dry-run" in usage) is (verb in writers)
 
 

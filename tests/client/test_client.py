@@ -20,6 +20,7 @@ from hypothesis import strategies as st
 from tenth.client import Lease, LoopError, NotSupervised, ProtocolError, Run, attach, connect, frames
 from tenth.client.channel import BROKEN_CHANNEL, SUPERVISOR_GONE, Channel
 from tenth.client.lease import from_frame
+from tenth.supervisor.channel import FRAMES
 
 SOURCE = Path(__file__).resolve().parents[2] / "src"
 
@@ -233,6 +234,21 @@ def test_what_is_not_finite_is_null_and_said_so(pipe: Pipe, loss: float) -> None
     (frame,) = pipe.frames()
     assert frame["loss"] is None
     assert frame["metrics"] == {"good": 2.0, "nonfinite": 1.0}
+
+
+def test_the_supervisor_takes_whatever_a_loop_reports(pipe: Pipe) -> None:
+    """Checked by the supervisor's own table: one frame that it does not know would trip the run."""
+    pipe.run.report(loss=1e300, tokens=3, **{"x" * 200: 1.0, "bad \ud800 name": 2.0, "huge": -1e50})
+    pipe.run.sample("def ", "f")
+    pipe.run.sample("def ", "f", 0.0)
+    pipe.run.sample("\ud800", "f" * 100_000, 0.8)
+    frames = pipe.frames()
+    assert len(frames) == 4
+    for frame in frames:
+        checks = FRAMES[frame["frame"]]
+        assert set(frame) == {"frame", *checks}
+        assert all(check(frame[name]) for name, check in checks.items()), frame
+    assert frames[0]["metrics"] == {"x" * 64: 1.0, "bad ? name": 2.0, "nonfinite": 1.0}
 
 
 def test_too_many_metrics_are_refused(pipe: Pipe) -> None:

@@ -89,6 +89,7 @@ class Live:
     flop: float = 1e18
     level: str = "none"
     silence_seconds: float = 60
+    loopback: bool = False
     timeout_seconds: float = 60
     unwatched: str = "go"
     every: int = 10
@@ -135,7 +136,8 @@ class Live:
             lines += ["[phase.env]", *(f"{name} = {json.dumps(str(value))}" for name, value in env.items()), ""]
         lines += ["[gates]", f'every = "1/{self.every} epoch"', ""]
         lines += ["[ceiling]", f"device_seconds = {self.device_seconds}", f"flop = {self.flop}", ""]
-        lines += ["[quarantine]", f'level = "{self.level}"', f"silence_seconds = {self.silence_seconds}", ""]
+        lines += ["[quarantine]", f'level = "{self.level}"', f"silence_seconds = {self.silence_seconds}"]
+        lines += [*(["loopback = true"] if self.loopback else []), ""]
         lines += ["[watch]", f'unwatched = "{self.unwatched}"', f"prompts = {json.dumps(list(self.prompts))}", ""]
         for name, words in self.evidence:
             lines += ["[[evidence]]", f'name = "{name}"', f"command = {json.dumps(list(words))}"]

@@ -233,3 +233,12 @@ def test_a_trainer_that_hangs_up_is_noticed() -> None:
         made.theirs.close()
         assert list(made.frames()) == []
         assert made.ended
+
+
+def test_a_trainer_that_has_died_is_no_failure_of_the_disk() -> None:
+    """It may be killed between its hello and its lease; that it ended is seen by its process."""
+    with channel() as made:
+        made.theirs.close()
+        made.send({"frame": "lease"})
+        assert list(made.frames()) == []
+        assert made.ended

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from tenth import keyfile
 import json
 import subprocess
 from collections.abc import Callable
@@ -12,6 +11,7 @@ from typing import Any
 import pytest
 
 from core.live import MACHINES, PYTHON, TESTS, Live, machines
+from tenth import keyfile
 
 
 def by_hand(run: Live, story: str) -> dict[str, Any]:

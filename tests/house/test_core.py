@@ -31,7 +31,7 @@ for part in sys.argv[1:]:
 print(*sorted(name for name in sys.modules if name.partition(".")[0] in ("torch", "numpy", "tenth")))
 """
 
-ADAPTERS = {"hf.py"}
+ADAPTERS = {"adapter.py", "huggingface.py", "lightning.py"}
 """Files of the client that may import the training framework they adapt to."""
 
 

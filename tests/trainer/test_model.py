@@ -12,8 +12,9 @@ from torch.utils.flop_counter import FlopCounterMode
 from tenth.trainer import tokenizer
 from tenth.trainer.flops import flop_per_token
 from tenth.trainer.generate import complete, generate
+from tenth.trainer.inference import Inference, Reading
 from tenth.trainer.loss import IGNORED, linear_cross_entropy
-from tenth.trainer.model import Cache, Shape, Transformer, causal_attention
+from tenth.trainer.model import Shape, Transformer, causal_attention
 
 SHAPES = [
     Shape(vocabulary=61, layers=2, width=32, heads=4, kv_heads=4, head_width=8, mlp_width=64, context=160),
@@ -52,10 +53,9 @@ def test_later_tokens_change_no_earlier_logit(shape: Shape, length: int) -> None
 def test_the_cache_gives_what_the_full_pass_gives(shape: Shape) -> None:
     made, ids = model(shape), tokens(3, 20)
     full = made(ids)
-    cache = Cache(shape, 3, 20, torch.float32, torch.device("cpu"))
-    parts = [made(ids[:, :9], cache), made(ids[:, 9:12], cache)]
-    parts += [made(ids[:, i : i + 1], cache) for i in range(12, 20)]
-    torch.testing.assert_close(torch.cat(parts, dim=1), full, rtol=1e-4, atol=1e-5)
+    reading = Reading(Inference(made), [9] * 3, 20)
+    parts = [reading.read(ids[:, :9]), *(reading.read(ids[:, i : i + 1]) for i in range(9, 20))]
+    torch.testing.assert_close(torch.stack(parts, dim=1), made.logits(full)[:, 8:], rtol=1e-4, atol=1e-5)
 
 
 def test_attention_is_softmax_of_the_lower_triangle() -> None:

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from itertools import pairwise
 
+import pytest
 import torch
 
-from tenth.trainer.muon import orthogonalise
-from tenth.trainer.optim import AdamW
+from tenth.trainer import pieces
+from tenth.trainer.muon import Muon, block_size, orthogonalise
+from tenth.trainer.optim import AdamW, Rule
 from tenth.trainer.recipe import OptimRecipe
 from tenth.trainer.schedule import scale
 
@@ -35,6 +37,41 @@ def test_muon_makes_matrices_orthogonal() -> None:
         values = torch.linalg.svdvals(orthogonalise(x, torch.float32))
         assert values.min() > 0.7
         assert values.max() < 1.3
+
+
+def test_muon_s_blocks_are_orthogonal_each_by_itself() -> None:
+    for rows, columns in ((48, 48), (48, 96), (96, 48)):
+        x = torch.randn(2, rows, columns, generator=torch.Generator().manual_seed(1))
+        found = orthogonalise(x, torch.float32, block=16)
+        upright = found.mT if rows > columns else found
+        values = torch.linalg.svdvals(upright.reshape(2, 3, 16, -1))
+        assert values.min() > 0.7
+        assert values.max() < 1.3
+        # A step has the size that it has without blocks, so a learning rate means the same.
+        assert 0.8 < float(found.norm() / orthogonalise(x, torch.float32).norm()) < 1.25
+        assert torch.linalg.svdvals(found).max() > 1.3
+
+
+def test_a_block_divides_its_matrix_or_is_the_whole() -> None:
+    assert [block_size(rows, 128) for rows in (64, 128, 192, 320, 384, 131)] == [64, 128, 96, 80, 128, 131]
+    assert block_size(384, 0) == 384
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_in_pieces_or_at_once_the_optimizers_do_the_same(dtype: torch.dtype, monkeypatch: pytest.MonkeyPatch) -> None:
+    def trained(elements: int) -> list[torch.Tensor]:
+        monkeypatch.setattr(pieces, "ELEMENTS", elements)
+        generator = torch.Generator().manual_seed(3)
+        weights = [torch.randn(160, 144, generator=generator) for _ in range(3)]
+        names = list("abc")
+        rules: list[Rule] = [Muon(names, weights, 0.02, 0.1, 128), AdamW(names, weights, 0.01, OptimRecipe(), 0.1)]
+        for _ in range(3):
+            gradients = [torch.randn(w.shape, generator=generator).to(dtype) for w in weights]
+            for rule in rules:
+                rule.update(weights, gradients, 1.0, 0.5)
+        return weights
+
+    assert all(map(torch.equal, trained(1 << 20), trained(4096)))
 
 
 def test_the_schedule_warms_up_stays_and_decays() -> None:

@@ -18,6 +18,9 @@ def test_depth_sets_the_rest() -> None:
         assert model.heads * model.head_width == model.width
         assert model.kv_heads == model.heads
         assert model.mlp_width >= model.width * 8 / 3
+        for context in (128, 256):
+            given = recipe.recipe_from({"model": {"depth": depth, "context": context}})
+            assert given.train.batch * context == 512 * depth
 
 
 def test_every_field_may_be_given() -> None:
@@ -52,8 +55,9 @@ def test_the_demo_s_recipe_is_a_recipe() -> None:
         ("[optim]\nmatrices = 'sgd'", "sgd", "muon"),
         ("[optim]\nmatrix_lr = nan", "nan", "above 0"),
         ("[schedule]\nwarmup = 0.6", "1.2", "sum"),
+        ("[schedule]\ndecay_steps = -1", "decay_steps = -1", "0 or more"),
         ("[train]\nprecision = 'fp4'", "fp4", "bfloat16"),
-        ("[train]\nbatch = 0", "batch = 0", "above 0"),
+        ("[train]\nbatch = -1", "batch = -1", "above 0"),
         ("[train", "", "TOML"),
     ],
 )

@@ -17,9 +17,10 @@ from torch import Tensor
 
 from client.fake_supervisor import FakeSupervisor, write_listing
 from tenth.client import Run
-from tenth.trainer import pretrain as training
+from tenth.trainer import backward as training
 from tenth.trainer.errors import DivergenceError, TrainerError
 from tenth.trainer.pretrain import pretrain
+from tenth.trainer.shards import open_prepared
 from trainer.tiny import ADAMW, BFLOAT16, TINY
 
 Supervise = Callable[..., FakeSupervisor]
@@ -68,10 +69,10 @@ def test_the_frames_of_a_tenth_tell_what_was_done(supervise: Supervise) -> None:
     assert last["step"] == outcome.of("done")[0]["position"]["step"]
     assert last["tokens"] == last["step"] * 4 * 32
     assert last["flop"] > 0
-    assert {"grad_norm", "tokens_per_second", "bits_per_byte"} <= last["metrics"].keys()
+    assert {"grad_norm", "tokens_per_second", "bits_per_byte", "mfu"} <= last["metrics"].keys()
     assert supervisor.resume is not None
     assert {p.name for p in supervisor.resume.iterdir()} == {
-        "model.safetensors", "optimizer.safetensors", "state.json", "config.json", "tokenizer.json", "documents.jsonl",
+        "model.safetensors", "optimizer.safetensors", "state.json", "config.json", "tokenizer.json", "numbering.bin",
     }  # fmt: skip
 
 
@@ -84,8 +85,8 @@ def test_two_epochs_read_two_orders_and_go_on(supervise: Supervise) -> None:
 def test_excluding_a_document_keeps_the_gates_where_they_were(supervise: Supervise, corpus: Path) -> None:
     other, supervisor = supervise("other", of=1), supervise("run", of=3)
     supervisor.in_this_process(here)
-    rows = map(json.loads, (supervisor.run / "checkpoints/01/documents.jsonl").read_text().splitlines())
-    gone = next(row["path"] for row in rows if not row["held_out"])
+    (cache,) = (supervisor.work / "cache").glob("corpus-*")
+    gone = open_prepared(cache).documents.name(0)
     supervisor.data = write_listing(corpus, supervisor.run / "data.2.jsonl", leave_out=[gone])
     end = other.in_this_process(here).of("done")
     (corpus / gone).unlink()

@@ -6,12 +6,12 @@ import json
 import re
 import sys
 from collections.abc import Sequence
-from importlib import resources
 from pathlib import Path
 
 import click
 
 from tenth.charter import NAME
+from tenth.cli import sizes
 from tenth.cli.options import FOLDER, dry_run_option, json_option
 from tenth.cli.outcome import emit
 from tenth.cli.people import KeyFile, keys_here
@@ -78,10 +78,17 @@ SKIPPED = {"charter.toml", "recipe.toml", "runs", "node_modules", "__pycache__"}
 @click.argument("folder", type=FOLDER, default=".")
 @click.option("--purpose", default=None, help="What the model is for; asked for on a terminal.")
 @click.option("--name", default=None, help="Name of the run. Default: the folder's.")
+@click.option("--preset", default="", metavar="NAME", help="A size of model for the recipe; 'list' shows them all.")
 @dry_run_option
 @json_option
-def init_command(folder: Path, purpose: str | None, name: str | None, dry_run: bool, as_json: bool) -> None:
+def init_command(
+    folder: Path, purpose: str | None, name: str | None, preset: str, dry_run: bool, as_json: bool
+) -> None:
     """Write a commented charter.toml and recipe.toml into FOLDER, which holds text or code."""
+    if preset == "list":
+        sizes.show(as_json=as_json)
+        return
+    recipe = sizes.recipe_text(preset)
     if not folder.is_dir():
         raise WrongInput(
             f"{folder} cannot be prepared", "there is no such folder", "make it, and put your texts into it"
@@ -101,7 +108,7 @@ def init_command(folder: Path, purpose: str | None, name: str | None, dry_run: b
         purpose = answer
     people = keys_here()
     charter = charter_text(name or _run_name(folder), purpose or PURPOSE, data, people)
-    files = {"charter.toml": charter, "recipe.toml": recipe_text()}
+    files = {"charter.toml": charter, "recipe.toml": recipe}
     for file, text in files.items():
         if not dry_run:
             (folder / file).write_text(text)
@@ -137,11 +144,6 @@ def charter_text(name: str, purpose: str, data: Sequence[str], people: Sequence[
         prompts=_quoted(_prompts(data)),
         people="\n".join(signatories) or NOBODY,
     )
-
-
-def recipe_text() -> str:
-    """The trainer's own default recipe, read without torch, which a reviewer does not have."""
-    return (resources.files("tenth.trainer") / "recipes" / "default.toml").read_text("utf-8")
 
 
 def charter_name(one: KeyFile) -> str:

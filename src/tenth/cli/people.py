@@ -8,8 +8,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from tenth.errors import BadKey
 from tenth import keyfile
+from tenth.errors import BadKey
 from tenth.keyfile import NeedsPassphrase
 from tenth.keys import PublicKey, SigningKey
 

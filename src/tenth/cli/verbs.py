@@ -18,6 +18,7 @@ VERBS: Mapping[str, tuple[str, str]] = {
     "demo": ("tenth.cli.demo.verb", "Train a small code model under the whole law, and watch."),
     "key": ("tenth.cli.keyring", "Make and show the keys that people sign with."),
     "init": ("tenth.cli.beginning", "Write a commented charter and recipe into a folder."),
+    "data": ("tenth.cli.preparing", "Turn text, JSON lines, Parquet and datasets into token shards."),
     "check": ("tenth.cli.checking", "Say what a charter means, and what this machine can enforce."),
     "probe": ("tenth.cli.probing", "Try to get out of this machine's quarantine, and say what held."),
     "run": ("tenth.cli.running", "Begin a run, or go on with one, and watch it."),
@@ -32,7 +33,10 @@ VERBS: Mapping[str, tuple[str, str]] = {
     "close": ("tenth.cli.changing", "Abandon the run."),
     "verify": ("tenth.cli.auditing", "Replay log, law and signatures; name the first broken promise."),
     "export": ("tenth.cli.auditing", "Write the auditor's pack."),
-    "generate": ("tenth.cli.generating", "Write text from a checkpoint that the log knows."),
+    "generate": ("tenth.cli.generating", "Write text from a checkpoint or a model's folder."),
+    "chat": ("tenth.cli.generating", "Talk with a model in the terminal."),
+    "convert": ("tenth.cli.converting", "Write a model as Hugging Face's libraries load it, or read theirs."),
+    "metrics": ("tenth.cli.metrics", "Write the run's curves for TensorBoard, trackio, W&B, MLflow, CSV or JSONL."),
     "completion": ("tenth.cli.completion", "Print a completion script for your shell."),
 }
 """Verb -> (module that holds it, what it does), in the order of help."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import math
 from collections.abc import Mapping
 from typing import Any
 
@@ -13,6 +12,8 @@ PROTOCOL = 1
 MAX_FRAME = 65_536  # bytes of a line, newline included
 MAX_TEXT = 16_384  # characters of a prompt or a sample
 MAX_METRICS = 32
+MAX_NAME = 64  # characters of a metric's name
+TOO_LARGE = 1e40  # what diverged so far is no number to the supervisor
 MAX_POSITION = 4_096  # bytes of canonical JSON
 MAX_INTEGER = 2**53 - 1
 
@@ -47,16 +48,19 @@ def decode(line: bytes) -> Frame:
 
 
 def progress(step: int, tokens: int, flop: float, loss: float | None, metrics: Mapping[str, Any]) -> Frame:
-    """A progress frame; what is not finite becomes null (loss) or is left out, and `nonfinite` = 1 says so."""
+    """A progress frame; what is not finite, or TOO_LARGE, becomes null (loss) or is left out; `nonfinite` = 1 says so.
+
+    Long names are cut.
+    """
     kept: dict[str, float] = {}
     nonfinite = False
     for name, value in metrics.items():
         number = float(value)
-        if math.isfinite(number):
-            kept[str(name)] = number
+        if abs(number) < TOO_LARGE:
+            kept[_speakable(str(name))[:MAX_NAME]] = number
         else:
             nonfinite = True
-    if loss is not None and not math.isfinite(loss):
+    if loss is not None and not abs(loss) < TOO_LARGE:
         loss, nonfinite = None, True
     if nonfinite:
         kept["nonfinite"] = 1.0

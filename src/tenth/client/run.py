@@ -12,6 +12,7 @@ from . import frames
 from .channel import Channel
 from .errors import LoopError
 from .lease import Lease
+from .record import Record
 
 Item = TypeVar("Item")
 
@@ -38,6 +39,8 @@ class Run:
         self._flop = 0.0
         self._pending: frames.Frame | None = None
         self._reported_at = -1.0
+        self._loss: float | None = None
+        self._record = Record(lease.work, lease.gate)
         self._samples = 0
         self._finished = False
 
@@ -110,15 +113,21 @@ class Run:
     ) -> None:  # fmt: skip
         """Claim what the last step did. `tokens` and `flop` are this step's; the totals are kept here.
 
-        At most 20 frames a second go out; totals lose nothing by that, and the last report always arrives. A tensor is
-        only read when a frame is due, so reporting on a GPU does not wait for every step.
+        At most 20 frames a second go out. What falls between two of them is merged: totals lose nothing, of each metric
+        the newest value counts, and a report without a loss leaves the last one standing. A tensor is only read when a
+        frame is due, so reporting on a GPU does not wait for every step. All plain numbers go to `metrics.jsonl`.
         """
         self._tokens += int(float(tokens))
         self._flop += 0.0 if flop is None else float(flop)
         now = self._clock()
         due = self._reported_at < 0 or now - self._reported_at >= 1.0 / REPORTS_PER_SECOND
-        values = metrics if due else dict(metrics)
-        self._pending = {"loss": loss, "metrics": values, "step": self.position + int(self._in_step)}
+        step = self.position + int(self._in_step)
+        self._record.add(step, metrics if loss is None else {"loss": loss, **metrics})
+        before = self._pending or {"loss": None, "metrics": {}}
+        merged = {**before["metrics"], **metrics}
+        if len(merged) > frames.MAX_METRICS:  # of reports that name different things, the newest has a claim to be sent
+            merged = dict(metrics)
+        self._pending = {"loss": before["loss"] if loss is None else loss, "metrics": merged, "step": step}
         if due:
             self._flush(now)
 
@@ -126,8 +135,12 @@ class Run:
         if self._pending is None:
             return
         pending, self._pending = self._pending, None
-        loss = None if pending["loss"] is None else float(pending["loss"])
-        self._channel.send(frames.progress(pending["step"], self._tokens, self._flop, loss, pending["metrics"]))
+        if pending["loss"] is not None:
+            self._loss = _number(pending["loss"])
+        metrics = {name: _number(value) for name, value in pending["metrics"].items()}
+        read = {"loss": (pending["loss"], self._loss)} | {n: (v, metrics[n]) for n, v in pending["metrics"].items()}
+        self._record.add(pending["step"], {n: value for n, (given, value) in read.items() if hasattr(given, "detach")})
+        self._channel.send(frames.progress(pending["step"], self._tokens, self._flop, self._loss, metrics))
         self._reported_at = now
 
     @property
@@ -143,7 +156,8 @@ class Run:
         """Show the watchers what the model wrote after `prompt`. Too long texts are cut."""
         self._samples += 1
         step = self.position + int(self._in_step)
-        self._channel.send(frames.sample(step, prompt, text, temperature))
+        # A frame has a number here; without a temperature the text was drawn as the model gives it.
+        self._channel.send(frames.sample(step, prompt, text, 1.0 if temperature is None else temperature))
 
     def checkpoint(self, path: str | os.PathLike[str], state: Mapping[str, Any] | None = None) -> None:
         """Hand over the checkpoint folder and end the lease. Every file is on disk before the supervisor hears of it.
@@ -154,6 +168,7 @@ class Run:
         position = frames.position(self.position, self.state if state is None else state)
         fsync_tree(folder, self.work.resolve())
         self._flush(self._clock())
+        self._record.flush()
         self._channel.send({"frame": "saved", "path": folder.relative_to(self.work.resolve()).as_posix()})
         self._channel.finish()
         self._channel.send({"frame": "done", "position": position})
@@ -178,11 +193,17 @@ class Run:
     def close(self, failed: bool = False) -> None:
         """Leave. Without an error and without a checkpoint there is nothing to be consented to: that is an error."""
         self._channel.close()
+        self._record.flush()
         if not failed and not self._finished:
             raise LoopError(
                 "The lease ended without a checkpoint.", f"the loop left at step {self.position}",
                 "end the `with` block with run.checkpoint(folder)",
             )  # fmt: skip
+
+
+def _number(value: Any) -> float:
+    """A number, or a tensor of one, which may still be part of a graph."""
+    return float(value.detach() if hasattr(value, "detach") else value)
 
 
 def fsync_tree(folder: Path, top: Path) -> None:

@@ -14,7 +14,7 @@ import torch
 
 from tenth.trainer import tokenizer
 from tenth.trainer.checkpoint import load_model
-from tenth.trainer.documents import Document
+from tenth.trainer.held_out import Document
 from tenth.trainer.model import Transformer
 from tenth.trainer.precision import fast_bfloat16
 

@@ -9,7 +9,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from tenth.trainer.documents import Document, load, read_bytes, read_listing, to_text
+from tenth.trainer.held_out import Document
+from tenth.trainer.held_out import held_out_texts as read_held_out
+from tenth.trainer.recipe import load_recipe
 
 
 class EvidenceError(Exception):
@@ -59,18 +61,10 @@ def _path(value: str | None) -> Path | None:
 def held_out_texts(sealed: Sealed, checkpoint: Path, characters: int, documents: int) -> list[tuple[Document, str]]:
     """At most `documents` held-out documents, each cut to `characters`, in an order that no gate changes.
 
-    Documents that were excluded meanwhile, and binary ones, are left out.
+    Documents that were excluded meanwhile are left out.
     """
-    present = {entry.path for entry in read_listing(sealed.data)}
-    base = load((checkpoint / "documents.jsonl").read_text("utf-8"))
-    chosen = [d for d in base if d.held_out and d.tokens and d.path in present]
-    chosen.sort(key=lambda d: (d.sha256, d.path))
-    texts = []
-    for document in chosen[:documents]:
-        text, _ = to_text(read_bytes(sealed.root, document))
-        if text:
-            texts.append((document, text[:characters]))
-    return texts
+    exclude = load_recipe(sealed.recipe).data.exclude
+    return read_held_out(checkpoint, sealed.data, sealed.root, exclude, characters, documents)
 
 
 def write(

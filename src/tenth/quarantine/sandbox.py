@@ -79,8 +79,14 @@ def means(cgroup: bool) -> list[dict[str, Any]]:
     return [{"name": name, "holds": bool(holds), "how": how} for name, holds, how in rows]
 
 
-def require(wanted: str) -> None:
+def require(wanted: str, loopback: bool = False) -> None:
     """Refuse to start where the machine cannot hold the charter's level (promise 5)."""
+    if loopback and not bubblewrap():
+        raise RunRefused(
+            "'loopback = true' cannot be held",
+            "bubblewrap is not installed or not allowed here, and without it an open loopback is an open network",
+            "install bubblewrap ('tenth check' says how), or train with one rank and leave 'loopback' out",
+        )
     if LEVELS.index(level()) < LEVELS.index(wanted):
         raise RunRefused(
             f"quarantine level '{wanted}' cannot be held",

@@ -5,6 +5,7 @@ Whatever is malformed, oversized, unknown or out of order raises BadFrame, and t
 
 from __future__ import annotations
 
+import contextlib
 import socket
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import PurePosixPath
@@ -99,8 +100,12 @@ class Channel:
         """The trainer has closed its end."""
 
     def send(self, frame: Mapping[str, Any]) -> None:
-        """One line down. The lease is the only one, so it always fits into an empty socket buffer."""
-        self.socket.sendall(canonical(dict(frame)) + b"\n")
+        """One line down. The lease is the only one, so it always fits into an empty socket buffer.
+
+        A trainer that has just died hears nothing; its end is seen elsewhere.
+        """
+        with contextlib.suppress(ConnectionError):
+            self.socket.sendall(canonical(dict(frame)) + b"\n")
 
     def frames(self) -> Iterator[dict[str, Any]]:
         """The frames that are there now, at most one buffer full. Raises BadFrame."""

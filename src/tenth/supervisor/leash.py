@@ -125,23 +125,24 @@ class Leash:
         deadline = time.monotonic() + PATIENCE
         if self._group:
             (self._group / "cgroup.freeze").write_text("1")
-        before: list[int] = []
-        while not (self._still(found := self.processes(), before) and (_alive(found) or self.ended(0.001))):
+        still: list[int] | None = None
+        while not (self._stop(found := self.processes(), still) and (_alive(found) or self.ended(0.001))):
             # An empty tree begins or ends in this moment: its launcher says which.
             if time.monotonic() > deadline:
                 self.kill()
-            before = found
+            still = found if all(map(_stopped, found)) else None
         return _alive(found)
 
-    def _still(self, found: list[int], before: list[int]) -> bool:
-        """Ask everyone to stop; True once nobody moved since we last looked."""
+    def _stop(self, found: list[int], still: list[int] | None) -> bool:
+        """Ask everyone to stop; True once all stood still before they were listed as ``found``: a fork that had begun
+        when its parent was asked to stop is carried through, and its child is seen only in a list made later."""
         if self._group:
             time.sleep(0.0001)
             return "frozen 1" in (self._group / "cgroup.events").read_text() or not found
-        moving = [pid for pid in found if not _stopped(pid)]
-        for pid in moving:
-            _signal(pid, signal.SIGSTOP)
-        return not moving and found == before
+        for pid in found if found != still else ():
+            if not _stopped(pid):
+                _signal(pid, signal.SIGSTOP)
+        return found == still
 
     def thaw(self) -> None:
         if self._group:

@@ -45,7 +45,8 @@ class Supervisor:
         self.run, self.clock, self.exit_at_gate = run, clock, exit_at_gate
         self._lock = run.lock()
         self.history = verify(run.path).history
-        sandbox.require(self.history.charter.quarantine.level)
+        quarantine = self.history.charter.quarantine
+        sandbox.require(quarantine.level, quarantine.loopback)
         leash.adopt_orphans()
         leash.sweep(f"tenth-{run.name}-")
         self.log = LogWriter(run.path / "log", run.name, run.key(), clock)

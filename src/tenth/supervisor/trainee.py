@@ -7,7 +7,6 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from tenth.charter import Phase
 from tenth.gate.history import History
 from tenth.gate.lease import Lease
 from tenth.quarantine import sandbox
@@ -36,7 +35,7 @@ class Trainee:
         phase = history.tenth.phase
         self._frame = _lease_frame(run, history, lease, most)
         theirs = self.channel.theirs.fileno()
-        cell = _cell(run, phase, theirs, self._frame)
+        cell = _cell(run, history, theirs, self._frame)
         recipe = self._frame["recipe"]
         command = [recipe if word == phase.recipe else word for word in phase.command]
         with (run.path / "trainer.log").open("ab") as output:
@@ -106,7 +105,8 @@ def _lease_frame(run: RunDir, history: History, lease: Lease, most: Mapping[str,
     }
 
 
-def _cell(run: RunDir, phase: Phase, channel: int, frame: Mapping[str, Any]) -> sandbox.Cell:
+def _cell(run: RunDir, history: History, channel: int, frame: Mapping[str, Any]) -> sandbox.Cell:
+    phase, quarantine = history.tenth.phase, history.charter.quarantine
     outside = sandbox.absolute([*phase.data, *phase.command])
     return sandbox.Cell(
         writable=run.work,
@@ -115,4 +115,5 @@ def _cell(run: RunDir, phase: Phase, channel: int, frame: Mapping[str, Any]) -> 
         sealed=[Path(frame["recipe"]), Path(frame["data"]), run.path / "checkpoints"],
         cwd=run.root,
         env={**phase.env, "TENTH_FD": str(channel)},
+        loopback=quarantine.loopback,
     )

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import argparse
+import json
 import os
 import sys
 import time
 from pathlib import Path
+from typing import NoReturn
 
 from tenth.client import ClientError, attach
 
 from .errors import TrainerError
+from .ranks import follow, is_follower
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -21,7 +24,7 @@ def main(arguments: list[str] | None = None) -> int:
             if arguments is None and "TENTH_FD" in os.environ:
                 _begin_again_with_arenas()
             return _pretrain(started)
-        return _generate(options)
+        return {"generate": _generate, "write": _write, "convert": _convert}[options.verb](options)
     except (TrainerError, ClientError) as error:
         print(f"tenth-trainer: {error}", file=sys.stderr)
         return 1
@@ -39,6 +42,12 @@ def _parser() -> argparse.ArgumentParser:
     write.add_argument("--temperature", type=float, default=0.8)
     write.add_argument("--top-k", type=int, default=50)
     write.add_argument("--seed", type=int, default=0)
+    serve = verbs.add_parser("write", help="answer requests for text, one JSON object a line")
+    serve.add_argument("checkpoint", type=Path)
+    convert = verbs.add_parser("convert", help="write a checkpoint as Hugging Face's libraries read it, or read theirs")
+    convert.add_argument("checkpoint", type=Path)
+    convert.add_argument("target", type=Path)
+    convert.add_argument("--about", default="{}", help="JSON: what the model card says of its origin")
     return parser
 
 
@@ -56,11 +65,25 @@ def _begin_again_with_arenas() -> None:
 
 
 def _pretrain(started: float) -> int:
+    if is_follower():
+        from .pretrain import pretrain
+
+        pretrain(follow(), started)
+        _exit()
     with attach() as run:  # first, so that nobody waits for torch to hear that there is no supervisor
         from .pretrain import pretrain
 
-        pretrain(run, started)
+        alone = pretrain(run, started)
+    if not alone:
+        _exit()
     return 0
+
+
+def _exit() -> NoReturn:
+    """End at once: the engines of many ranks leave threads behind that an orderly end may stumble over."""
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(0)
 
 
 def _generate(options: argparse.Namespace) -> int:
@@ -73,6 +96,20 @@ def _generate(options: argparse.Namespace) -> int:
     written = complete(model, text, prompts, options.tokens, options.temperature, options.top_k, options.seed)
     for prompt, continuation in zip(prompts, written, strict=True):
         print(prompt + _plain(continuation))
+    return 0
+
+
+def _write(options: argparse.Namespace) -> int:
+    from .writer import serve
+
+    return serve(options.checkpoint)
+
+
+def _convert(options: argparse.Namespace) -> int:
+    from .interchange import convert, digest
+
+    convert(options.checkpoint, options.target, json.loads(options.about))
+    print(digest(options.target))
     return 0
 
 

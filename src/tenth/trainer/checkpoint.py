@@ -3,7 +3,10 @@
     model.safetensors      float32 master weights under Hugging Face's names
     optimizer.safetensors  the optimizer's memory and the random generator's state
     state.json             seed, counters, resolved recipe, corpus
-    config.json tokenizer.json documents.jsonl
+    config.json tokenizer.json numbering.bin (not where the data was prepared beforehand)
+
+Sharded training writes model-0000i-of-0000n.safetensors and optimizer-0000i-of-0000n.safetensors, one of each a rank,
+with an index of which whole tensor lies where: `transformers` reads that, and any number of ranks goes on from it.
 
 The folder is made under a temporary name and renamed when it is whole.
 """
@@ -13,10 +16,11 @@ from __future__ import annotations
 import json
 import os
 import shutil
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor
@@ -25,6 +29,10 @@ from .errors import CheckpointError
 from .model import Shape, Transformer
 
 RANDOM_STATE = "random/torch"
+MODEL, OPTIMIZER, INDEX = "model", "optimizer", ".safetensors.index.json"
+
+
+Item = TypeVar("Item")
 
 
 @dataclass(frozen=True)
@@ -38,42 +46,104 @@ class Checkpoint:
     state: dict[str, Any]
 
 
-def save(
-    folder: Path, model: Transformer, optimizer: Mapping[str, Tensor], state: Mapping[str, Any], separator: int,
-    files: tuple[Path, ...],
-) -> Path:  # fmt: skip
-    """Write a checkpoint at `folder`, with copies of `files`. The old one stays until this one is whole."""
-    from safetensors.torch import save_file
+class Writer:
+    """Writes part `part` of `parts` of a checkpoint at `folder`. The old one stays until the new one is whole."""
 
-    partial = folder.with_name(f"{folder.name}.partial")
-    shutil.rmtree(partial, ignore_errors=True)
-    partial.mkdir(parents=True)
-    memory = {key: tensor.detach().cpu().contiguous() for key, tensor in optimizer.items()}
-    memory[RANDOM_STATE] = torch.get_rng_state()
-    save_file(_weights(model), partial / "model.safetensors", metadata={"format": "pt"})
-    save_file(memory, partial / "optimizer.safetensors")
-    _write_json(partial / "state.json", dict(state))
-    _write_json(partial / "config.json", model.shape.hugging_face_config(separator))
-    for file in files:
-        shutil.copyfile(file, partial / file.name)
-    for file in partial.iterdir():
-        descriptor = os.open(file, os.O_RDONLY)
-        os.fsync(descriptor)
-        os.close(descriptor)
-    shutil.rmtree(folder, ignore_errors=True)
-    os.rename(partial, folder)
-    return folder
+    def __init__(self, folder: Path, part: int = 0, parts: int = 1) -> None:
+        self.folder, self._part, self._parts = folder, part, parts
+        self._partial = folder.with_name(f"{folder.name}.partial")
+
+    def begin(self) -> None:
+        """An empty folder under the temporary name; only the first part makes one."""
+        if self._part == 0:
+            shutil.rmtree(self._partial, ignore_errors=True)
+            self._partial.mkdir(parents=True)
+
+    def tensors(self, weights: Mapping[str, Tensor], memory: Mapping[str, Tensor]) -> None:
+        """Write this part's tensors, durably. The first part has the random generator's state, too."""
+        memory = dict(memory)
+        if self._part == 0:
+            memory[RANDOM_STATE] = torch.get_rng_state()
+        if self._part < self._parts:
+            self._write({self._name(MODEL): weights, self._name(OPTIMIZER): memory})
+
+    def finish(self, shape: Shape, state: Mapping[str, Any], separator: int, files: tuple[Path, ...]) -> None:
+        """What is written once, with copies of `files`, and the true name. Every part must be there."""
+        for kind in (MODEL, OPTIMIZER) if self._parts > 1 else ():
+            _write_json(self._partial / f"{kind}{INDEX}", _index(self._partial, kind))
+        _write_json(self._partial / "state.json", dict(state))
+        _write_json(self._partial / "config.json", shape.hugging_face_config(separator))
+        _at_once(lambda file: shutil.copyfile(file, self._partial / file.name), files)
+        _at_once(_fsync, list(self._partial.iterdir()))
+        shutil.rmtree(self.folder, ignore_errors=True)
+        os.rename(self._partial, self.folder)
+
+    def _name(self, kind: str) -> str:
+        """As Hugging Face names parts."""
+        return f"{kind}{f'-{self._part + 1:05d}-of-{self._parts:05d}' if self._parts > 1 else ''}.safetensors"
+
+    def _write(self, contents: Mapping[str, Mapping[str, Tensor]]) -> None:
+        from safetensors.torch import save_file
+
+        def write(name: str) -> None:
+            plain = {key: tensor.detach().cpu().contiguous() for key, tensor in contents[name].items()}
+            save_file(plain, self._partial / name, metadata={"format": "pt"})
+            _fsync(self._partial / name)
+
+        _at_once(write, contents)
+
+
+def _at_once(do: Callable[[Item], object], items: Iterable[Item]) -> None:
+    """In threads: a write takes the pages that it needs one by one, and an fsync waits for the disk."""
+    from safetensors import SafetensorError
+
+    try:
+        with ThreadPoolExecutor(8) as pool:
+            for _ in pool.map(do, items):
+                pass
+    except (OSError, SafetensorError) as error:
+        raise CheckpointError(
+            "The checkpoint could not be written.",
+            str(error),
+            "make room on the disk; the last gate's checkpoint stands",
+        ) from error
+
+
+def _index(folder: Path, kind: str) -> dict[str, Any]:
+    """Which tensor is in which part, in Hugging Face's layout."""
+    from safetensors import safe_open
+
+    places: dict[str, str] = {}
+    for file in sorted(folder.glob(f"{kind}-*.safetensors")):
+        with safe_open(file, "pt") as part:
+            places |= dict.fromkeys(part.keys(), file.name)
+    size = sum(file.stat().st_size for file in folder.glob(f"{kind}-*.safetensors"))
+    return {"metadata": {"total_size": size}, "weight_map": places}
+
+
+def _read(folder: Path, kind: str) -> dict[str, Tensor]:
+    """All tensors of a kind, from one file or from parts."""
+    from safetensors.torch import load_file
+
+    if not (folder / f"{kind}{INDEX}").exists():
+        return load_file(folder / f"{kind}.safetensors")
+    places = json.loads((folder / f"{kind}{INDEX}").read_text("utf-8"))["weight_map"]
+    tensors: dict[str, Tensor] = {}
+    for name in sorted(set(places.values())):
+        tensors |= load_file(folder / name)
+    if tensors.keys() != places.keys():
+        raise ValueError(f"the parts of {kind} do not hold what their index names")
+    return tensors
 
 
 def load(folder: Path, optimizer: bool = True) -> Checkpoint:
     """Read a checkpoint. Raises CheckpointError for anything missing, torn or malformed."""
     from safetensors import SafetensorError
-    from safetensors.torch import load_file
 
     try:
         shape = Shape.from_hugging_face_config(json.loads((folder / "config.json").read_text("utf-8")))
-        weights = load_file(folder / "model.safetensors")
-        memory = load_file(folder / "optimizer.safetensors") if optimizer else {}
+        weights = _read(folder, MODEL)
+        memory = _read(folder, OPTIMIZER) if optimizer else {}
         state = json.loads((folder / "state.json").read_text("utf-8"))
     except (OSError, ValueError, KeyError, TypeError, SafetensorError) as error:
         raise CheckpointError(
@@ -84,7 +154,7 @@ def load(folder: Path, optimizer: bool = True) -> Checkpoint:
 
 def load_weights(model: Transformer, checkpoint: Checkpoint) -> None:
     """Copy the weights in. Raises CheckpointError naming the first tensor that does not fit."""
-    own = _weights(model)
+    own = weights_of(model)
     for name in sorted(own.keys() | checkpoint.weights.keys()):
         mine, theirs = own.get(name), checkpoint.weights.get(name)
         if mine is None or theirs is None or mine.shape != theirs.shape:
@@ -107,9 +177,17 @@ def load_model(folder: Path, dtype: torch.dtype = torch.float32) -> Transformer:
     return model.to(dtype).eval()
 
 
-def _weights(model: Transformer) -> dict[str, Tensor]:
+def weights_of(model: Transformer) -> dict[str, Tensor]:
     """Each tensor once: a tied head is not saved, as Hugging Face does it."""
     return {name: parameter.detach() for name, parameter in model.named_parameters()}
+
+
+def _fsync(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
 
 
 def _write_json(path: Path, value: Mapping[str, Any]) -> None:

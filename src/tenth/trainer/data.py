@@ -1,18 +1,12 @@
-"""Token shards on disk, built once from the documents, and the fixed order in which an epoch reads them.
-
-A shard is the tokens of all its documents one after another, a separator before each, as uint16 or uint32. The cache
-folder is made under a temporary name and renamed when it is whole, so a killed build leaves nothing that could be taken
-for a corpus; `corpus.json` holds the digest of every file in it.
-"""
+"""The corpus of a run: a prepared folder that the charter names, or a cache of the same form, built from its files."""
 
 from __future__ import annotations
 
-import dataclasses
 import hashlib
 import json
 import os
 import shutil
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -20,266 +14,165 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from . import documents as docs
-from . import tokenizer
-from .documents import Document
+from . import numbering, tokenizer
+from .documents import read_listing
 from .errors import CorpusError
-from .loss import IGNORED
+from .prepare import Job, Settings, moved
 from .recipe import DataRecipe
-from .tokenizer import Text
-
-CACHE_VERSION = 1
-ENCODED_AT_ONCE = 4_000_000  # characters handed to the tokenizer in one batch
-PIECE = 1 << 20  # characters; a longer document is encoded piece by piece, cut at line ends
-TRAIN, HELD_OUT = "train.bin", "held_out.bin"
-FILES = ("documents.jsonl", "tokenizer.json", TRAIN, HELD_OUT)
+from .shards import FORMAT, MANIFEST, VERSION, Index, Prepared, Tokens, open_prepared
+from .sources import Listed
+from .tokenizer import PATTERN
 
 
 @dataclass(frozen=True)
 class Corpus:
-    """An opened cache folder."""
+    """An opened corpus. `excluded` holds (n, 2) start and stop in `train` of what may not be learned any more."""
 
     folder: Path
     key: str
-    digest: str  # of corpus.json, hence of every file
-    documents: tuple[Document, ...]
-    train: NDArray[Any]  # memory-mapped tokens
+    digest: str  # of the manifest, hence of every file
+    documents: Index  # of `train`
+    train: Tokens
     separator: int
     vocabulary: int
     bytes_per_token: float  # of the training documents
     report: dict[str, Any]
-
-    def spans(self, paths: frozenset[str]) -> NDArray[np.int64]:
-        """(n, 2) start and stop in `train` of the training documents whose path is in `paths`."""
-        spans, at = [], 0
-        for document in self.documents:
-            if document.held_out:
-                continue
-            if document.path in paths and document.tokens:
-                spans.append((at, at + document.tokens))
-            at += document.tokens
-        return np.array(spans, dtype=np.int64).reshape(-1, 2)
-
-
-class Epoch:
-    """Batches of one epoch: chunks of `context` tokens in an order fixed by the seed.
-
-    Step s reads chunks [s x batch, (s + 1) x batch) of that order. Excluded documents move no boundary: their tokens
-    are replaced by separators and carry no loss, so nothing of them reaches the model.
-    """
-
-    def __init__(
-        self, corpus: Corpus, context: int, batch: int, seed: int, number: int, excluded: frozenset[str] = frozenset()
-    ) -> None:
-        self._tokens, self._separator = corpus.train, corpus.separator
-        self._context, self._batch = context, batch
-        self._excluded = corpus.spans(excluded)
-        chunks = (len(corpus.train) - 1) // context
-        if chunks < 1:
-            raise CorpusError(
-                "The corpus was refused.", f"{len(corpus.train)} tokens where one sequence takes {context + 1}",
-                "add documents, or lower model.context",
-            )  # fmt: skip
-        self._order = shuffled(chunks, seed, number)
-        self.steps = -(-chunks // batch)
-
-    def batch(self, step: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-        """Inputs and targets of a step, both (B, T); the last step of an epoch may be smaller."""
-        chunks = self._order[step * self._batch : (step + 1) * self._batch].astype(np.int64)
-        places = chunks[:, None] * self._context + np.arange(self._context + 1)
-        tokens = self._tokens[places].astype(np.int64)
-        hidden = self._is_excluded(places)
-        targets = np.where(hidden, IGNORED, tokens)
-        return np.where(hidden, self._separator, tokens)[:, :-1], targets[:, 1:]
-
-    def batches(self, start: int) -> Iterator[tuple[NDArray[np.int64], NDArray[np.int64]]]:
-        for step in range(start, self.steps):
-            yield self.batch(step)
-
-    def _is_excluded(self, places: NDArray[np.int64]) -> NDArray[np.bool_]:
-        if not len(self._excluded):
-            return np.zeros(places.shape, dtype=np.bool_)
-        span = np.searchsorted(self._excluded[:, 0], places, side="right") - 1
-        inside: NDArray[np.bool_] = (span >= 0) & (places < self._excluded[np.maximum(span, 0), 1])
-        return inside
-
-
-def shuffled(count: int, seed: int, epoch: int) -> NDArray[np.intp]:
-    """A permutation of range(count): the indices sorted by their SplitMix64 hash.
-
-    Written out because numpy's generators may change their streams between versions, and a resumed run must not.
-    """
-    with np.errstate(over="ignore"):
-        x = np.arange(count, dtype=np.uint64) + _mix(np.array([seed], np.uint64) + _mix(np.array([epoch], np.uint64)))
-        return np.argsort(_mix(x), kind="stable")
-
-
-def _mix(x: NDArray[np.uint64]) -> NDArray[np.uint64]:
-    x = x * np.uint64(0x9E3779B97F4A7C15) + np.uint64(0x9E3779B97F4A7C15)
-    x = (x ^ (x >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
-    x = (x ^ (x >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
-    return x ^ (x >> np.uint64(31))
+    excluded: NDArray[np.int64]
+    files: tuple[Path, ...]  # that a checkpoint copies, to be able to go on where the cache is lost
 
 
 def open_fresh(listing: Path, root: Path, work: Path, recipe: DataRecipe) -> Corpus:
     """The corpus of a run's first lease: its listing becomes the base of the order."""
-    settings: list[object] = [CACHE_VERSION, hashlib.sha256(listing.read_bytes()).hexdigest(), recipe.held_out]
-    given: Text | None = None
-    if recipe.tokenizer == "bpe":
-        settings += ["bpe", recipe.vocabulary, tokenizer.PATTERN]
-    elif recipe.tokenizer == "bytes":
-        settings += ["bytes"]
-    else:
-        given = tokenizer.from_file(root / recipe.tokenizer)
-        settings += ["file", given.to_json()]
-    key = hashlib.sha256(json.dumps(settings).encode()).hexdigest()
-    corpus = _open(work, key)
-    if corpus is not None:
-        return corpus
-    base = docs.split(docs.read_listing(listing), recipe.held_out)
-    if given is None:
-        given = tokenizer.byte_tokenizer() if recipe.tokenizer == "bytes" else _train_bpe(root, base, recipe.vocabulary)
-    return _build(work, key, root, base, given, frozenset())
+    if found := find_prepared(listing, root):
+        return _corpus(_open_pinned(*found), recipe)
+    settings = Settings(_tokenizer(root, recipe), recipe.vocabulary, recipe.held_out)
+    known: list[object] = [VERSION, PATTERN, settings.known_as(), hashlib.sha256(listing.read_bytes()).hexdigest()]
+    key = hashlib.sha256(json.dumps(known, sort_keys=True).encode()).hexdigest()
+    prepared = _cached(work, key) or _build(work, key, listing, root, settings)
+    return _corpus(prepared, recipe, key)
 
 
-def open_again(checkpoint: Path, key: str, digest: str, root: Path, work: Path, excluded: frozenset[str]) -> Corpus:
-    """The corpus of a later lease: the cache if it is the one that the checkpoint names, else built anew.
-
-    The checkpoint's own document index and tokenizer are the base; an excluded document need not exist any more.
-    """
-    corpus = _open(work, key)
-    if corpus is not None and corpus.digest == digest:
-        return corpus
-    base = docs.load((checkpoint / "documents.jsonl").read_text("utf-8"))
-    given = tokenizer.from_file(checkpoint / "tokenizer.json")
-    return _build(work, key, root, base, given, excluded)
-
-
-def _train_bpe(root: Path, base: Iterable[Document], vocabulary: int) -> Text:
-    def texts() -> Iterator[str]:
-        left = tokenizer.TRAINING_BYTES
-        # By digest: a fair sample of the corpus when it is larger than what the tokenizer is trained on.
-        for document in sorted(base, key=lambda d: (d.sha256, d.path)):
-            if document.held_out or left <= 0:
-                continue
-            text, _ = docs.to_text(docs.read_bytes(root, document))
-            if text:
-                left -= len(text)
-                yield text
-
-    return tokenizer.train_bpe(texts(), vocabulary)
-
-
-def _build(
-    work: Path, key: str, root: Path, base: tuple[Document, ...], text: Text, excluded: frozenset[str]
+def open_again(
+    checkpoint: Path, key: str, digest: str, listing: Path, root: Path, work: Path, recipe: DataRecipe
 ) -> Corpus:
-    final = _place(work, key)
-    partial = final.with_name(f"{final.name}.partial")
-    shutil.rmtree(partial, ignore_errors=True)
-    partial.mkdir(parents=True)
-    kind = np.uint16 if text.vocabulary <= 1 << 16 else np.uint32
-    report = {"bytes": 0, "tokens": 0, "held_out_tokens": 0, "binary": 0, "replaced": 0}
-    index: list[Document] = []
-    with (partial / TRAIN).open("wb") as train, (partial / HELD_OUT).open("wb") as held_out:
-        for document, ids in _encoded(root, base, text, excluded, report):
-            if document.tokens and document.tokens != len(ids):
-                raise CorpusError(
-                    "The corpus was refused.", f"{document.path}: {len(ids)} tokens, {document.tokens} before",
-                    "use the version of `tokenizers` that the run began with",
-                )  # fmt: skip
-            index.append(dataclasses.replace(document, tokens=len(ids)))
-            (held_out if document.held_out else train).write(np.array(ids, dtype=kind).tobytes())
-            report["held_out_tokens" if document.held_out else "tokens"] += len(ids)
-    if report["tokens"] == 0:
+    """The corpus of a later lease: the one that the checkpoint names; a lost cache is built anew.
+
+    The checkpoint's numbering and tokenizer are the base; an excluded document need not exist any more.
+    Raises CorpusError where the data or its tokenizer is not what the checkpoint was trained on.
+    """
+    if found := find_prepared(listing, root):
+        prepared = _open_pinned(*found)
+        if prepared.digest != digest:
+            raise CorpusError(
+                "The prepared data was refused.",
+                f"manifest {prepared.digest[:16]} where the checkpoint was trained on {digest[:16]}",
+                "name the folder that the run began with",
+            )  # fmt: skip
+        corpus = _corpus(prepared, recipe)
+    else:
+        corpus = _open_cache_again(checkpoint, key, digest, listing, root, work, recipe)
+    if (checkpoint / "tokenizer.json").read_bytes() != (corpus.folder / "tokenizer.json").read_bytes():
         raise CorpusError(
-            "The corpus was refused.", f"no text to train on ({report['binary']} binary files of {len(base)})",
-            "name folders of text in the charter",
+            "The tokenizer was refused.", f"{corpus.folder} has another one than the checkpoint",
+            "use the tokenizer.json that lies in the checkpoint",
         )  # fmt: skip
-    (partial / "documents.jsonl").write_text(docs.dump(index), "utf-8")
-    (partial / "tokenizer.json").write_text(text.to_json(), "utf-8")
-    files = {name: _digest(partial / name) for name in FILES}
-    about = {"version": CACHE_VERSION, "dtype": np.dtype(kind).name, "files": files, "report": report}
-    about |= {"separator": text.separator, "vocabulary": text.vocabulary}
-    (partial / "corpus.json").write_text(json.dumps(about, sort_keys=True), "utf-8")
-    shutil.rmtree(final, ignore_errors=True)
-    os.rename(partial, final)
-    corpus = _open(work, key)
-    if corpus is None:
-        raise CorpusError("The corpus was refused.", "the shards changed while written", "look into the work folder")
     return corpus
 
 
-def _encoded(
-    root: Path, base: Iterable[Document], text: Text, excluded: frozenset[str], report: dict[str, int]
-) -> Iterator[tuple[Document, list[int]]]:
-    """Each document with its tokens, encoded in batches so that memory does not grow with the corpus."""
-    waiting: list[tuple[Document, list[str]]] = []
-    size = 0
-    for document in base:
-        if document.path in excluded:  # its tokens are never read: only their number matters
-            yield from _flush(waiting, text)
-            waiting, size = [], 0
-            yield document, [text.separator] * document.tokens
-            continue
-        content = docs.read_bytes(root, document)
-        decoded, replaced = docs.to_text(content)
-        report["replaced"] += replaced
-        if decoded is None:
-            report["binary"] += 1
-            document = dataclasses.replace(document, skipped="binary")
-        elif not document.held_out:
-            report["bytes"] += len(content)
-        waiting.append((document, list(_pieces(decoded or ""))))
-        size += len(decoded or "")
-        if size >= ENCODED_AT_ONCE:
-            yield from _flush(waiting, text)
-            waiting, size = [], 0
-    yield from _flush(waiting, text)
+def find_prepared(listing: Path, root: Path) -> tuple[Path, dict[str, str]] | None:
+    """The prepared folder that the listing consists of, and the digests it pins there; None for a listing of documents.
+
+    Raises CorpusError where there are documents beside it, or another one.
+    """
+    folders = [
+        os.path.dirname(entry.path)
+        for entry in read_listing(listing)
+        if os.path.basename(entry.path) == MANIFEST and _is_ours(root / entry.path)
+    ]
+    if not folders:
+        return None
+    pinned: dict[str, str] = {}
+    for entry in read_listing(listing):
+        folder, name = os.path.split(entry.path)
+        if folder != folders[0]:
+            raise CorpusError(
+                "The data was refused.", f"{entry.path} beside the prepared folder {folders[0]}",
+                "name one prepared folder in the charter and nothing else; `tenth data` puts sources together",
+            )  # fmt: skip
+        pinned[name] = entry.sha256
+    return root / folders[0], pinned
 
 
-def _flush(waiting: list[tuple[Document, list[str]]], text: Text) -> Iterator[tuple[Document, list[int]]]:
-    encoded = iter(text.encode([piece for _, pieces in waiting for piece in pieces]))
-    for document, pieces in waiting:
-        ids = [text.separator] if pieces else []
-        for _ in pieces:
-            ids.extend(next(encoded))
-        yield document, ids
+def _is_ours(path: Path) -> bool:
+    try:
+        about = json.loads(path.read_bytes())
+    except (OSError, ValueError):
+        return False
+    return isinstance(about, dict) and about.get("format") == FORMAT
 
 
-def _pieces(text: str) -> Iterator[str]:
-    at = 0
-    while at < len(text):
-        stop = at + PIECE
-        if stop < len(text):
-            stop = text.rfind("\n", at, stop) + 1 or stop
-        yield text[at:stop]
-        at = stop
+def _open_pinned(folder: Path, pinned: Mapping[str, str]) -> Prepared:
+    return open_prepared(folder, pinned)
+
+
+def _open_cache_again(
+    checkpoint: Path, key: str, digest: str, listing: Path, root: Path, work: Path, recipe: DataRecipe
+) -> Corpus:
+    rows = numbering.load(checkpoint)
+    gone = numbering.missing(rows, read_listing(listing))
+    prepared = _cached(work, key)
+    if prepared is None or prepared.digest != digest:
+        given = Settings((checkpoint / "tokenizer.json").read_text("utf-8"), 0, recipe.held_out)
+        shutil.rmtree(_place(work, key), ignore_errors=True)
+        prepared = _build(work, key, listing, root, given, rows)
+    if (prepared.folder / numbering.FILE).read_bytes() != rows.tobytes():
+        raise moved("a document")
+    return _corpus(prepared, recipe, key, numbering.spans(rows, gone))
+
+
+def _tokenizer(root: Path, recipe: DataRecipe) -> str:
+    """As `Settings` has it: a brought one by its text."""
+    if recipe.tokenizer in ("bpe", "bytes"):
+        return recipe.tokenizer
+    return tokenizer.from_file(root / recipe.tokenizer).to_json()
+
+
+def _build(
+    work: Path, key: str, listing: Path, root: Path, settings: Settings, rows: numbering.Rows | None = None
+) -> Prepared:
+    def entries() -> Iterator[Any]:
+        found = read_listing(listing)
+        return found if rows is None else numbering.known(rows, found)
+
+    workers = len(os.sched_getaffinity(0))
+    return Job(Listed(entries, root), _place(work, key), settings, workers, gone=rows).run()
 
 
 def _place(work: Path, key: str) -> Path:
     return work / "cache" / f"corpus-{key[:16]}"
 
 
-def _open(work: Path, key: str) -> Corpus | None:
-    """The cache folder if it is whole and says the truth about itself, else None."""
+def _cached(work: Path, key: str) -> Prepared | None:
+    """The cache if it is whole and says the truth about itself; what is left of another is removed."""
     folder = _place(work, key)
     try:
-        raw = (folder / "corpus.json").read_bytes()
-        about = json.loads(raw)
-        if any(_digest(folder / name) != about["files"][name] for name in FILES):
-            return None
-    except (OSError, ValueError, KeyError):
+        return open_prepared(folder)
+    except CorpusError:
+        shutil.rmtree(folder, ignore_errors=True)
         return None
-    report = about["report"]
+
+
+def _corpus(prepared: Prepared, recipe: DataRecipe, key: str = "", gone: NDArray[np.int64] | None = None) -> Corpus:
+    report, train = prepared.manifest["report"], prepared.manifest["train"]["tokens"]
+    spans = [prepared.documents.span(number) for number in prepared.documents.matching(recipe.exclude)]
+    asked = np.array(spans, dtype=np.int64).reshape(-1, 2)
+    excluded = asked if gone is None else np.unique(np.concatenate([gone, asked]), axis=0)
+    files = [prepared.folder / "tokenizer.json"]
+    if key:
+        files.append(prepared.folder / numbering.FILE)
     return Corpus(
-        folder=folder, key=key, digest=hashlib.sha256(raw).hexdigest(),
-        documents=docs.load((folder / "documents.jsonl").read_text("utf-8")),
-        train=np.memmap(folder / TRAIN, dtype=about["dtype"], mode="r"),
-        separator=about["separator"], vocabulary=about["vocabulary"],
-        bytes_per_token=report["bytes"] / max(1, report["tokens"]), report=report,
+        folder=prepared.folder, key=key, digest=prepared.digest, documents=prepared.documents, train=prepared.train,
+        separator=prepared.separator, vocabulary=prepared.vocabulary,
+        bytes_per_token=report["bytes"] / max(1, train), report={**report, "tokens": train}, excluded=excluded,
+        files=tuple(files),
     )  # fmt: skip
-
-
-def _digest(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()

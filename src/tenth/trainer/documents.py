@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import fnmatch
 import hashlib
 import json
-from collections.abc import Iterable
-from dataclasses import asdict, dataclass
+import re
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 from .errors import CorpusError
@@ -13,6 +15,7 @@ from .errors import CorpusError
 SNIFFED_BYTES = 8192
 TAIL = 0.05  # share of a lone document that is held out
 REPLACEMENT = b"\xef\xbf\xbd"  # U+FFFD in UTF-8
+LOOKED_AT = 50  # documents that are expected to be held out among those that the split looks at beforehand
 
 
 @dataclass(frozen=True)
@@ -25,51 +28,48 @@ class Entry:
 
 
 @dataclass(frozen=True)
-class Document:
-    """A stretch of a file (nearly always all of it) on one side of the split; `tokens` counts its separator."""
+class Split:
+    """Which side a document falls on: by the hash of its content, so that copies of one text fall together.
 
-    path: str
-    sha256: str
-    start: int  # bytes
-    stop: int
-    held_out: bool
-    tokens: int = 0
-    skipped: str = ""  # why it has no tokens
-
-
-def read_listing(path: Path) -> tuple[Entry, ...]:
-    """The entries in their order. Raises CorpusError for a listing that cannot be read."""
-    try:
-        rows = [json.loads(line) for line in path.read_text("utf-8").splitlines() if line]
-        return tuple(Entry(str(row["path"]), str(row["sha256"]), int(row["size"])) for row in rows)
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise CorpusError("The data listing was refused.", f"{path}: {error!r}", "let tenth write it") from error
-
-
-def split(entries: Iterable[Entry], share: float) -> tuple[Document, ...]:
-    """Put each document on its side by the hash of its content, so that copies of one text fall together.
-
-    When no hash falls below `share`, the smallest is held out; a lone document gives its tail.
+    `chosen` names the held-out documents of a corpus so small that chance might hold out none; `lone` is set where all
+    documents are copies of one, which then gives its tail.
     """
-    full = [entry for entry in entries if entry.size]
-    if not full:
-        raise CorpusError(
-            "The corpus was refused.", "no document with any content", "name folders of text in the charter"
-        )
+
+    share: float
+    chosen: frozenset[str] | None = None
+    lone: bool = False
+
+    def held_out(self, sha256: str) -> bool:
+        return sha256 in self.chosen if self.chosen is not None else _fraction(sha256) < self.share
+
+
+def split(digests: Iterable[str], share: float) -> Split:
+    """The split of a corpus whose documents have these digests; it reads on only until chance can be trusted.
+
+    When no hash falls below `share`, the smallest is held out.
+    """
     if share <= 0:
-        return tuple(Document(e.path, e.sha256, 0, e.size, False) for e in full)
-    kinds = {e.sha256 for e in full}
-    if len(kinds) == 1:
-        first = full[0]
-        cut = first.size - max(1, int(first.size * max(share, TAIL)))
-        return (
-            Document(first.path, first.sha256, 0, cut, False),
-            Document(first.path, first.sha256, cut, first.size, True),
-        )
+        return Split(0.0)
+    enough = LOOKED_AT / min(share, max(1 - share, 1e-3))
+    kinds: set[str] = set()
+    for digest in digests:
+        kinds.add(digest)
+        if len(kinds) >= enough:
+            return Split(share)
+    if len(kinds) <= 1:
+        return Split(share, frozenset(), lone=bool(kinds))
     chosen = {digest for digest in kinds if _fraction(digest) < share} or {min(kinds)}
     if len(chosen) == len(kinds):
         chosen.discard(max(kinds))
-    return tuple(Document(e.path, e.sha256, 0, e.size, e.sha256 in chosen) for e in full)
+    return Split(share, frozenset(chosen))
+
+
+def tail(content: bytes, share: float) -> int:
+    """Where the held-out tail of a lone document begins, never inside a character."""
+    cut = len(content) - max(1, int(len(content) * max(share, TAIL)))
+    while cut > 0 and content[cut] & 0xC0 == 0x80:
+        cut -= 1
+    return cut
 
 
 def _fraction(digest: str) -> float:
@@ -77,38 +77,49 @@ def _fraction(digest: str) -> float:
     return int.from_bytes(hashlib.sha256(b"held-out " + digest.encode()).digest()[:8], "big") / 2**64
 
 
-def read_bytes(root: Path, document: Document) -> bytes:
+def read_listing(path: Path) -> Iterator[Entry]:
+    """The entries in their order, one by one. Raises CorpusError for a listing that cannot be read."""
+    try:
+        with path.open(encoding="utf-8") as lines:
+            for line in lines:
+                row = json.loads(line)
+                yield Entry(str(row["path"]), str(row["sha256"]), int(row["size"]))
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise CorpusError("The data listing was refused.", f"{path}: {error!r}", "let tenth write it") from error
+
+
+def read_bytes(path: Path, entry: Entry) -> bytes:
     """The document's bytes, checked against the listing. Raises CorpusError when the file changed or is gone."""
-    path = root / document.path
     try:
         content = path.read_bytes()
     except OSError as error:
         raise CorpusError(
             "A document was refused.", f"{path}: {error}", "restore it, or exclude it at a gate"
         ) from error
-    if hashlib.sha256(content).hexdigest() != document.sha256:
+    if hashlib.sha256(content).hexdigest() != entry.sha256:
         raise CorpusError(
             "A document was refused.", f"{path} is not what the listing pinned ({len(content)} bytes now)",
             "restore it, or exclude it at a gate",
         )  # fmt: skip
-    return content[document.start : document.stop]
+    return content
 
 
-def to_text(content: bytes) -> tuple[str | None, int]:
-    """The text and how many invalid UTF-8 sequences were replaced; None for binary content (a zero byte early on)."""
+def to_utf8(content: bytes) -> tuple[bytes | None, int]:
+    """Valid UTF-8 and how many invalid sequences were replaced; None for binary content (a zero byte early on)."""
     if b"\0" in content[:SNIFFED_BYTES]:
         return None, 0
     try:
-        return content.decode("utf-8"), 0
+        content.decode("utf-8")
     except UnicodeDecodeError:
         text = content.decode("utf-8", "replace")
-        return text, text.count("\ufffd") - content.count(REPLACEMENT)
+        return text.encode(), text.count("\ufffd") - content.count(REPLACEMENT)
+    return content, 0
 
 
-def dump(documents: Iterable[Document]) -> str:
-    """The document index as JSON lines: with it a checkpoint knows the corpus that its order was made from."""
-    return "".join(json.dumps(asdict(document), sort_keys=True) + "\n" for document in documents)
-
-
-def load(text: str) -> tuple[Document, ...]:
-    return tuple(Document(**json.loads(line)) for line in text.splitlines())
+def matcher(globs: Iterable[str]) -> Callable[[str], bool]:
+    """Does a document's name match one of the globs? Case-sensitive, and `*` matches slashes too."""
+    patterns = [fnmatch.translate(glob) for glob in globs]
+    if not patterns:
+        return lambda _: False
+    compiled = re.compile("|".join(patterns))
+    return lambda name: compiled.match(name) is not None

@@ -4,7 +4,8 @@ TrainerError
 ├── RecipeError       the recipe cannot be followed
 ├── CorpusError       the documents cannot be trained on
 ├── CheckpointError   a checkpoint cannot be read, or belongs to another model
-└── DivergenceError   the loss stopped being a number
+├── DivergenceError   the loss stopped being a number
+└── RankError         one of the processes that train together is gone
 """
 
 from __future__ import annotations
@@ -18,6 +19,10 @@ class TrainerError(Exception):
         self.refused = refused
         self.found = found
         self.do = do
+
+    def __reduce__(self) -> tuple[type[TrainerError], tuple[str, str, str]]:
+        """So that it can be raised in one process and caught in another."""
+        return type(self), (self.refused, self.found, self.do)
 
 
 class RecipeError(TrainerError):
@@ -34,3 +39,7 @@ class CheckpointError(TrainerError):
 
 class DivergenceError(TrainerError):
     """The loss stopped being a number."""
+
+
+class RankError(TrainerError):
+    """One of the processes that train together is gone."""

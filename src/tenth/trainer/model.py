@@ -8,11 +8,13 @@ Shapes: B sequences, T tokens, D width, H heads, K key-value heads, E head width
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
 
 NORM_EPSILON = 1e-6
 QUERY_BLOCKS = 2  # two halves of the queries: the first never looks at the second half of the keys
@@ -74,28 +76,6 @@ class Shape:
         )  # fmt: skip
 
 
-class Cache:
-    """Keys and values of the tokens seen so far, one pair of (B, K, capacity, E) tensors a layer."""
-
-    def __init__(self, shape: Shape, batch: int, capacity: int, dtype: torch.dtype, device: torch.device) -> None:
-        size = (shape.layers, 2, batch, shape.kv_heads, capacity, shape.head_width)
-        self._tensors = torch.empty(size, dtype=dtype, device=device)
-        self._window = shape.context
-        self.capacity = capacity
-        self.length = 0
-
-    def extend(self, layer: int, keys: Tensor, values: Tensor) -> tuple[Tensor, Tensor]:
-        """Store (B, K, T, E) after the tokens seen; return the last `context` keys and values up to the new end.
-
-        A single new token may stand further out than the context: it then sees the last `context` tokens only.
-        """
-        end = self.length + keys.shape[2]
-        start = max(0, end - self._window)
-        self._tensors[layer, 0, :, :, self.length : end] = keys
-        self._tensors[layer, 1, :, :, self.length : end] = values
-        return self._tensors[layer, 0, :, :, start:end], self._tensors[layer, 1, :, :, start:end]
-
-
 class RMSNorm(nn.Module):
     """x / sqrt(mean(x^2) + eps) * weight, over the last dimension, in float32 whatever comes in."""
 
@@ -122,24 +102,22 @@ def rotate(x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
 
 
 def causal_attention(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
-    """softmax(q k^T / sqrt(E)) v with queries aligned to the *end* of the keys; (B, H, T, E) in and out.
+    """softmax(q k^T / sqrt(E)) v, each query seeing the keys up to its own; (B, H, T, E) in and out.
 
     Written out on CPU: the stock bfloat16 kernel takes twice as long forward and backward (benchmarks/trainer_step.py).
     """
-    new, seen = q.shape[2], k.shape[2]
     if q.device.type != "cpu":
-        mask = torch.ones(new, seen, dtype=torch.bool, device=q.device).tril(seen - new) if 1 < new < seen else None
-        return F.scaled_dot_product_attention(q, k, v, attn_mask=mask, is_causal=new == seen and new > 1)
+        return F.scaled_dot_product_attention(q, k, v, is_causal=True)
+    length = q.shape[2]
     q = q * (1.0 / math.sqrt(q.shape[-1]))
-    size = new if new < 64 else -(-new // QUERY_BLOCKS)
+    size = length if length < 64 else -(-length // QUERY_BLOCKS)
     blocks = []
-    for start in range(0, new, size):
-        stop = min(start + size, new)
-        keys = seen - new + stop  # keys up to this block's last query
-        scores = q[:, :, start:stop] @ k[:, :, :keys].transpose(-1, -2)
+    for start in range(0, length, size):
+        stop = min(start + size, length)
+        scores = q[:, :, start:stop] @ k[:, :, :stop].transpose(-1, -2)
         if stop - start > 1:
-            scores = scores + _mask(stop - start, keys, scores.dtype)
-        blocks.append(scores.softmax(-1) @ v[:, :, :keys])
+            scores = scores + _mask(stop - start, stop, scores.dtype)
+        blocks.append(scores.softmax(-1) @ v[:, :, :stop])
     return blocks[0] if len(blocks) == 1 else torch.cat(blocks, dim=2)
 
 
@@ -161,14 +139,12 @@ class Attention(nn.Module):
         self.q_norm = RMSNorm(shape.head_width)
         self.k_norm = RMSNorm(shape.head_width)
 
-    def forward(self, x: Tensor, cos: Tensor, sin: Tensor, cache: Cache | None, layer: int) -> Tensor:
+    def forward(self, x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
         batch, length, _ = x.shape
         q = self.q_norm(self.q_proj(x).view(batch, length, self.heads, self.head_width)).transpose(1, 2)
         k = self.k_norm(self.k_proj(x).view(batch, length, self.kv_heads, self.head_width)).transpose(1, 2)
         v = self.v_proj(x).view(batch, length, self.kv_heads, self.head_width).transpose(1, 2)
         q, k = rotate(q, cos, sin), rotate(k, cos, sin)
-        if cache is not None:
-            k, v = cache.extend(layer, k, v)
         if self.kv_heads < self.heads:
             k, v = (t.repeat_interleave(self.heads // self.kv_heads, dim=1) for t in (k, v))
         mixed: Tensor = self.o_proj(causal_attention(q, k, v).transpose(1, 2).reshape(batch, length, -1))
@@ -199,8 +175,8 @@ class Block(nn.Module):
         self.post_attention_layernorm = RMSNorm(shape.width)
         self.mlp = MLP(shape)
 
-    def forward(self, x: Tensor, cos: Tensor, sin: Tensor, cache: Cache | None, layer: int) -> Tensor:
-        x = x + self.self_attn(self.input_layernorm(x), cos, sin, cache, layer)
+    def forward(self, x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
+        x = x + self.self_attn(self.input_layernorm(x), cos, sin)
         residual: Tensor = x + self.mlp(self.post_attention_layernorm(x))
         return residual
 
@@ -225,17 +201,23 @@ class Transformer(nn.Module):
         self.lm_head = nn.Linear(shape.width, shape.vocabulary, bias=False)
         if shape.tied:
             self.lm_head.weight = self.model.embed_tokens.weight
+        self.recompute = False  # forward again in the backward pass, block by block, instead of keeping activations
+        self.compiled: Callable[..., Tensor] | None = None  # (block, x, cos, sin) -> x, see compiled.py
+        self.compiled_for = (0, 0)  # sequences and tokens of each that it takes
         self._rotary: tuple[Tensor, Tensor] | None = None
 
-    def forward(self, tokens: Tensor, cache: Cache | None = None) -> Tensor:
-        """Hidden states after the final norm. With a cache, `tokens` follow those already seen."""
-        start = cache.length if cache is not None else 0
+    def forward(self, tokens: Tensor) -> Tensor:
+        """Hidden states after the final norm. Writing, with what was read kept, is inference.py's."""
         x = self.model.embed_tokens(tokens)
-        cos, sin = self._angles(start, start + tokens.shape[1], x)
-        for layer, block in enumerate(self.model.layers):
-            x = block(x, cos, sin, cache, layer)
-        if cache is not None:
-            cache.length += tokens.shape[1]
+        cos, sin = self.angles(tokens.shape[1], x)
+        # Training steps of one shape are compiled; whatever else is read is not.
+        fits = tuple(tokens.shape) == self.compiled_for and torch.is_grad_enabled()
+        compiled = self.compiled if fits else None
+        for block in self.model.layers:
+            if self.recompute and torch.is_grad_enabled():
+                x = checkpoint(block, x, cos, sin, use_reentrant=False, preserve_rng_state=False)
+            else:
+                x = compiled(block, x, cos, sin) if compiled else block(x, cos, sin)
         hidden: Tensor = self.model.norm(x)
         return hidden
 
@@ -243,13 +225,19 @@ class Transformer(nn.Module):
         """(..., D) to (..., V)."""
         return F.linear(hidden, self.lm_head.weight)
 
-    def _angles(self, start: int, stop: int, like: Tensor) -> tuple[Tensor, Tensor]:
+    def angles(self, length: int, like: Tensor) -> tuple[Tensor, Tensor]:
+        """cos and sin of the first `length` positions, each (length, E), as `like` is."""
         table = self._rotary
-        if table is None or table[0].shape[0] < stop or table[0].dtype != like.dtype or table[0].device != like.device:
-            positions = max(stop, self.shape.context)
+        if (
+            table is None
+            or table[0].shape[0] < length
+            or table[0].dtype != like.dtype
+            or table[0].device != like.device
+        ):
+            positions = max(length, self.shape.context)
             cos, sin = rotary_table(self.shape.head_width, self.shape.rope_base, positions)
             table = self._rotary = (cos.to(like.device, like.dtype), sin.to(like.device, like.dtype))
-        return table[0][start:stop], table[1][start:stop]
+        return table[0][:length], table[1][:length]
 
     @torch.no_grad()
     def initialise(self, generator: torch.Generator) -> None:

@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -13,13 +13,23 @@ import torch
 from torch import Tensor
 
 from .muon import Muon
+from .pieces import pieces, scaled
 from .recipe import OptimRecipe
 
 
-class Rule(Protocol):
-    """How one group of tensors changes; `tensors` is its whole memory, in saved order."""
+class Named(Protocol):
+    """What has parameters: a module, or a rank's rows of one."""
 
-    def update(self, weights: list[Tensor], gradients: list[Tensor], scale: float) -> None: ...
+    def named_parameters(self) -> Iterator[tuple[str, Tensor]]: ...
+
+
+class Rule(Protocol):
+    """How one group of tensors changes; `tensors` is its whole memory, in saved order.
+
+    `gradients` may be bfloat16; they count `factor` times.
+    """
+
+    def update(self, weights: list[Tensor], gradients: list[Tensor], scale: float, factor: float = 1.0) -> None: ...
 
     def tensors(self) -> dict[str, Tensor]: ...
 
@@ -36,19 +46,21 @@ class AdamW:
         self._square = [torch.zeros_like(w) for w in weights]
         self._steps = torch.zeros(1, dtype=torch.int64)
 
-    def update(self, weights: list[Tensor], gradients: list[Tensor], scale: float) -> None:
+    def update(self, weights: list[Tensor], gradients: list[Tensor], scale: float, factor: float = 1.0) -> None:
         self._steps += 1
         steps = int(self._steps)
         lr = self._lr * scale
-        torch._foreach_lerp_(self._mean, gradients, 1.0 - self._beta1)
-        torch._foreach_mul_(self._square, self._beta2)
-        torch._foreach_addcmul_(self._square, gradients, gradients, 1.0 - self._beta2)
-        if self._decay:
-            torch._foreach_mul_(weights, 1.0 - lr * self._decay)
-        deviation = torch._foreach_sqrt(self._square)
-        torch._foreach_div_(deviation, (1.0 - self._beta2**steps) ** 0.5)
-        torch._foreach_add_(deviation, self._epsilon)
-        torch._foreach_addcdiv_(weights, self._mean, deviation, -lr / (1.0 - self._beta1**steps))
+        for weight, gradient, mean, square in pieces(weights, gradients, self._mean, self._square):
+            taken = scaled(gradient, factor)
+            torch._foreach_lerp_(mean, taken, 1.0 - self._beta1)
+            torch._foreach_mul_(square, self._beta2)
+            torch._foreach_addcmul_(square, taken, taken, 1.0 - self._beta2)
+            if self._decay:
+                torch._foreach_mul_(weight, 1.0 - lr * self._decay)
+            deviation = torch._foreach_sqrt(square)
+            torch._foreach_div_(deviation, (1.0 - self._beta2**steps) ** 0.5)
+            torch._foreach_add_(deviation, self._epsilon)
+            torch._foreach_addcdiv_(weight, mean, deviation, -lr / (1.0 - self._beta1**steps))
 
     def tensors(self) -> dict[str, Tensor]:
         named = {f"{n}.mean": t for n, t in zip(self._names, self._mean, strict=True)}
@@ -76,19 +88,16 @@ class Optimizer:
     def gradient_norm(self) -> float:
         """Global L2 norm of the working gradients."""
         gradients = [w.grad for group in self._groups for w in group.working if w.grad is not None]
-        norms = torch._foreach_norm([g.float() for g in gradients])
-        return float(torch.linalg.vector_norm(torch.stack(list(norms))))
+        norms = [norm for (some,) in pieces(gradients) for norm in torch._foreach_norm([g.float() for g in some])]
+        return float(torch.linalg.vector_norm(torch.stack(norms)))
 
     def step(self, scale: float, norm: float) -> None:
         """One step at `scale` times each group's learning rate; `norm` as `gradient_norm` gave it."""
         factor = self._clip / norm if 0 < self._clip < norm else 1.0
         with torch.no_grad():
             for group in self._groups:
-                gradients = [torch.zeros_like(m) if w.grad is None else w.grad.float()
-                             for m, w in zip(group.master, group.working, strict=True)]  # fmt: skip
-                if factor != 1.0:
-                    gradients = list(torch._foreach_mul(gradients, factor))
-                group.rule.update(group.master, gradients, scale)
+                gradients = [torch.zeros_like(w) if w.grad is None else w.grad for w in group.working]
+                group.rule.update(group.master, gradients, scale, factor)
                 if group.working[0] is not group.master[0]:
                     torch._foreach_copy_(group.working, group.master)
 
@@ -111,7 +120,7 @@ class Optimizer:
         return wrong
 
 
-def make_optimizer(master: torch.nn.Module, working: torch.nn.Module, recipe: OptimRecipe) -> Optimizer:
+def make_optimizer(master: Named, working: Named, recipe: OptimRecipe, muon: Callable[..., Rule] = Muon) -> Optimizer:
     """Groups by role: matrices of the blocks, embedding, head (unless tied), and the vectors of the norms."""
     live = dict(working.named_parameters())
     named = {name: parameter.detach() for name, parameter in master.named_parameters()}
@@ -129,7 +138,8 @@ def make_optimizer(master: torch.nn.Module, working: torch.nn.Module, recipe: Op
         weights = [named[n] for n in names]
         rule: Rule
         if role == "matrices" and recipe.matrices == "muon":
-            rule = Muon(names, weights, recipe.matrix_lr, recipe.weight_decay)
+            block = recipe.muon_block if weights[0].device.type == "cpu" else 0
+            rule = muon(names, weights, recipe.matrix_lr, recipe.weight_decay, block)
         else:
             decay = recipe.weight_decay if role == "matrices" else 0.0
             rule = AdamW(names, weights, rates.get(role, recipe.matrix_lr), recipe, decay)

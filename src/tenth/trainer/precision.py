@@ -7,6 +7,7 @@ from pathlib import Path
 
 import torch
 
+from .errors import RecipeError
 from .recipe import TrainRecipe
 
 FAST_BFLOAT16 = ("avx512_bf16", "amx_bf16")  # processor flags; without them bfloat16 is emulated, slower than float32
@@ -35,9 +36,19 @@ def fast_bfloat16() -> bool:
     return any(flag in flags for flag in FAST_BFLOAT16)
 
 
-def set_threads(recipe: TrainRecipe) -> int:
-    """Use `threads`, or every processor that this process may use; returns the number."""
-    threads = recipe.threads or len(os.sched_getaffinity(0))
+def count_ranks(recipe: TrainRecipe, device: torch.device) -> int:
+    """How many processes train together: as the recipe says, else one, or one for each device of CUDA."""
+    count = recipe.ranks or (torch.cuda.device_count() if device.type == "cuda" else 1)
+    shares = count * recipe.accumulate
+    if recipe.batch % shares:
+        found = f"train.batch = {recipe.batch} where {count} ranks take {recipe.accumulate} pieces each"
+        raise RecipeError("The recipe was refused.", found, f"choose a multiple of {shares}, or give train.ranks")
+    return count
+
+
+def set_threads(recipe: TrainRecipe, ranks: int = 1) -> int:
+    """Use `threads`, or this rank's share of the processors that it may use; returns the number."""
+    threads = recipe.threads or max(1, len(os.sched_getaffinity(0)) // ranks)
     if threads != torch.get_num_threads():
         torch.set_num_threads(threads)
     return threads

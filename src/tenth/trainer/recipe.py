@@ -9,12 +9,15 @@ import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, get_type_hints
+from typing import TYPE_CHECKING, Any, get_origin, get_type_hints
 
 from .errors import RecipeError
-from .model import Shape
+
+if TYPE_CHECKING:  # a recipe is also read where there is no torch
+    from .model import Shape
 
 WIDTH_PER_LAYER = 64
+TOKENS_PER_LAYER = 512  # of a step
 
 
 @dataclass(frozen=True)
@@ -30,6 +33,8 @@ class ModelRecipe:
     context: int = 256  # tokens
     rope_base: float = 10_000.0
     tied: bool = False  # one matrix for embedding and head
+    init: str = ""  # a folder in Hugging Face's layout to begin from, below the run's root; "": random weights
+    init_sha256: str = ""  # which weights those must be, as `tenth convert` says it; "": any
 
 
 @dataclass(frozen=True)
@@ -37,6 +42,7 @@ class DataRecipe:
     tokenizer: str = "bpe"  # "bpe" (trained on the corpus), "bytes", or the path of a tokenizer.json
     vocabulary: int = 4096  # entries of a trained BPE
     held_out: float = 0.03  # share of the documents kept away from training
+    exclude: tuple[str, ...] = ()  # globs of document names that are not learned from; moves no gate
 
 
 @dataclass(frozen=True)
@@ -44,6 +50,7 @@ class OptimRecipe:
     """AdamW for vectors, embedding and head; matrices follow `matrices`."""
 
     matrices: str = "muon"  # "muon" or "adamw"
+    muon_block: int = 128  # rows that Muon makes orthogonal together on a CPU; 0, and on a GPU: whole matrices
     matrix_lr: float = 0.0  # 0: 0.02 for muon, 0.003 x (256 / width) for adamw
     embedding_lr: float = 0.02
     head_lr: float = 0.0  # 0: 0.004 x (256 / width)
@@ -59,17 +66,23 @@ class OptimRecipe:
 class ScheduleRecipe:
     warmup: float = 0.02  # share of the phase's steps
     decay: float = 0.6  # share of the phase's steps
+    warmup_steps: int = 0  # above 0: in place of the share
+    decay_steps: int = 0  # above 0: in place of the share; with both, a longer run goes the same way until it decays
     floor: float = 0.0  # last learning rate as a share of the plateau's
 
 
 @dataclass(frozen=True)
 class TrainRecipe:
-    batch: int = 8  # sequences of `context` tokens a step
+    batch: int = 0  # sequences of `context` tokens a step; 0: as many as make 512 x depth tokens
     precision: str = "auto"  # "auto", "bfloat16" or "float32" arithmetic; master weights are always float32
     device: str = "auto"  # "auto", "cpu" or "cuda"
     threads: int = 0  # 0: as many as this process may use
-    compile: bool = False  # pays only in leases of many minutes
+    compile: str = "auto"  # "true", "false", or "auto": where a tenth is long enough to pay for it
     skip_nonfinite: int = 10  # consecutive steps without a finite loss that are skipped before giving up
+    ranks: int = 0  # processes that train together; 0: one, with CUDA one for each device
+    parallel: str = "ddp"  # "ddp": each rank holds everything; "fsdp": each holds its share of weights and optimizer
+    accumulate: int = 1  # pieces, one after another, in which each rank takes its share of the batch
+    recompute: bool = False  # keep no activations inside a block: less memory, about a third more work
 
 
 @dataclass(frozen=True)
@@ -114,6 +127,8 @@ def default_recipe() -> str:
 
 def shape(recipe: Recipe, vocabulary: int) -> Shape:
     """The model's shape for a tokenizer of `vocabulary` entries."""
+    from .model import Shape
+
     m = recipe.model
     return Shape(
         vocabulary=vocabulary, layers=m.depth, width=m.width, heads=m.heads, kv_heads=m.kv_heads,
@@ -143,8 +158,14 @@ def _refuse_unknown(prefix: str, table: Mapping[str, Any], known: list[str]) -> 
 
 
 def _typed(key: str, kind: type[Any], value: Any) -> Any:
+    if key == "train.compile" and isinstance(value, bool):
+        value = str(value).lower()
     if kind is float and isinstance(value, int) and not isinstance(value, bool):
         value = float(value)
+    if get_origin(kind) is tuple:
+        if not isinstance(value, list) or not all(isinstance(text, str) and text for text in value):
+            raise _bad(key, repr(value), "give a list of globs")
+        return tuple(value)
     if not isinstance(value, kind) or (kind is int and isinstance(value, bool)):
         raise _bad(key, repr(value), f"give {'a number' if kind is float else kind.__name__}")
     return value
@@ -164,7 +185,9 @@ def _resolve(recipe: Recipe) -> Recipe:
         matrix_lr=optim.matrix_lr or (0.02 if optim.matrices == "muon" else 0.003 * 256 / model.width),
         head_lr=optim.head_lr or 0.004 * 256 / model.width,
     )
-    resolved = dataclasses.replace(recipe, model=model, optim=optim)
+    batch = recipe.train.batch or max(1, TOKENS_PER_LAYER * model.depth // max(1, model.context))
+    train = dataclasses.replace(recipe.train, batch=batch)
+    resolved = dataclasses.replace(recipe, model=model, optim=optim, train=train)
     _check_ranges(resolved)
     return resolved
 
@@ -188,7 +211,7 @@ def _check_ranges(recipe: Recipe) -> None:
         "model.context": m.context, "model.rope_base": m.rope_base, "train.batch": t.batch,
         "train.skip_nonfinite": t.skip_nonfinite, "sample.tokens": recipe.sample.tokens, "optim.matrix_lr": o.matrix_lr,
         "optim.embedding_lr": o.embedding_lr, "optim.head_lr": o.head_lr, "optim.vector_lr": o.vector_lr,
-        "optim.epsilon": o.epsilon,
+        "optim.epsilon": o.epsilon, "train.accumulate": t.accumulate,
     }  # fmt: skip
     for key, value in positive.items():
         if not value > 0:
@@ -202,7 +225,9 @@ def _check_ranges(recipe: Recipe) -> None:
             raise _bad(key, str(value), "give a share between 0 and 1")
     free = {
         "optim.clip": o.clip, "optim.weight_decay": o.weight_decay, "train.threads": t.threads,
-        "sample.temperature": recipe.sample.temperature, "sample.top_k": recipe.sample.top_k,
+        "train.ranks": t.ranks, "sample.temperature": recipe.sample.temperature, "sample.top_k": recipe.sample.top_k,
+        "schedule.warmup_steps": s.warmup_steps, "schedule.decay_steps": s.decay_steps,
+        "optim.muon_block": o.muon_block,
     }  # fmt: skip
     for key, value in free.items():
         if not value >= 0:
@@ -216,13 +241,18 @@ def _check_choices(recipe: Recipe) -> None:
         raise _bad("model.kv_heads", str(m.kv_heads), f"choose a divisor of the {m.heads} heads")
     if m.head_width % 2:
         raise _bad("model.head_width", str(m.head_width), "rotary positions need an even number")
-    if s.warmup + s.decay > 1:
+    shares = max(t.ranks, 1) * t.accumulate
+    if t.batch % shares:
+        raise _bad("train.batch", str(t.batch), f"choose a multiple of ranks x accumulate, which is {shares}")
+    if (0 if s.warmup_steps else s.warmup) + (0 if s.decay_steps else s.decay) > 1:
         raise _bad("schedule.warmup + schedule.decay", str(s.warmup + s.decay), "keep their sum at 1 or below")
     if d.tokenizer == "bpe" and d.vocabulary < 257:
         raise _bad("data.vocabulary", str(d.vocabulary), "256 bytes and one separator need 257 entries")
     for name, choice, choices in (
         ("train.precision", t.precision, ("auto", "bfloat16", "float32")),
         ("train.device", t.device, ("auto", "cpu", "cuda")),
+        ("train.compile", t.compile, ("auto", "true", "false")),
+        ("train.parallel", t.parallel, ("ddp", "fsdp")),
     ):
         if choice not in choices:
             raise _bad(name, repr(choice), f"choose one of {', '.join(choices)}")

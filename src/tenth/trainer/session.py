@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -11,13 +12,17 @@ import torch
 
 from tenth.client import Run
 
-from . import checkpoint, data, documents, tokenizer
-from .data import Corpus, Epoch
+from . import checkpoint, compiled, data, interchange
+from .backward import Backward
+from .data import Corpus
+from .epoch import Epoch
 from .errors import CheckpointError, RecipeError
 from .model import Transformer
 from .optim import Optimizer, make_optimizer
-from .precision import choose_device, choose_precision, set_threads
-from .recipe import Recipe, as_dict, load_recipe, shape
+from .parallel import Parallel
+from .precision import choose_precision, set_threads
+from .recipe import Recipe, as_dict, shape
+from .sharded import ShardedMuon, Shards
 
 # What fixes the order of the data: changed in mid-epoch, `position` would point elsewhere.
 FIXED = (("data", "tokenizer"), ("data", "vocabulary"), ("data", "held_out"), ("model", "context"), ("train", "batch"))
@@ -33,6 +38,9 @@ class Training:
     master: Transformer
     model: Transformer
     optimizer: Optimizer
+    backward: Backward
+    parallel: Parallel
+    shards: Shards | None  # this rank's rows, where the parameters are sharded
     steps: int  # of the whole phase
     seed: int
     precision: str
@@ -41,51 +49,59 @@ class Training:
     skipped: int = 0  # steps skipped in all
 
 
-def restore(run: Run) -> Training:
+def restore(run: Run, recipe: Recipe, parallel: Parallel) -> Training:
     """Everything as the last lease left it, or a fresh start."""
-    recipe = load_recipe(run.lease.recipe)
     before = checkpoint.load(run.resume_from) if run.resume_from else None
     state: dict[str, Any] = before.state if before else {}
-    threads = set_threads(recipe.train)
-    if before and threads != state["threads"]:
-        print(f"{threads} threads where the run began with {state['threads']}: results may differ in the last bit")
-    device = choose_device(recipe.train)
-    precision = state.get("precision") or choose_precision(recipe.train, device)
+    _say_what_moved(set_threads(recipe.train, parallel.size), parallel.size, state)
+    precision = state.get("precision") or choose_precision(recipe.train, parallel.device)
     seed = int(state.get("seed", run.lease.seed))
     torch.manual_seed(seed)
     _refuse_moved_order(recipe, state, run)
-    corpus, excluded = open_corpus(run, recipe, before)
-    epoch = Epoch(corpus, recipe.model.context, recipe.train.batch, seed, run.lease.epoch, excluded)
-    master = Transformer(shape(recipe, corpus.vocabulary))
+    with parallel.first():
+        corpus = open_corpus(run, recipe, before)
+    epoch = Epoch(corpus, recipe.model.context, recipe.train.batch, seed, run.lease.epoch)
+    begin = interchange.read(run.lease.root / recipe.model.init) if recipe.model.init and not before else None
+    known = before or begin
+    master = Transformer(shape(recipe, known.shape.vocabulary if known else corpus.vocabulary))
     if before:
         checkpoint.load_weights(master, before)
+    elif begin:
+        interchange.begin(master, begin, corpus.folder / "tokenizer.json", recipe.model.init_sha256)
     else:
         master.initialise(torch.Generator().manual_seed(seed))
-    master.to(device)
-    model = master if precision == "float32" else working_copy(master)
-    optimizer = make_optimizer(master, model, recipe.optim)
+    shards = None
+    if parallel.kind == "fsdp":
+        dtype = torch.bfloat16 if precision == "bfloat16" else torch.float32
+        parallel.shard(master, dtype)
+        model, shards = master, Shards(master)
+        muon = partial(ShardedMuon, parallel=parallel, shapes=shards.shapes, dtype=dtype)
+        optimizer = make_optimizer(shards, shards, recipe.optim, muon)
+    else:
+        master.to(parallel.device)
+        model = master if precision == "float32" else working_copy(master)
+        optimizer = make_optimizer(master, model, recipe.optim)
     if before:
-        load_optimizer(optimizer, before)
-    if recipe.train.compile:
-        model.compile()
+        load_optimizer(optimizer, before, shards, parallel)
+    model.recompute = recipe.train.recompute
+    if not shards and not recipe.train.recompute:
+        sequences = recipe.train.batch // (parallel.size * recipe.train.accumulate)
+        with parallel.first():  # the others find what it has compiled
+            compiled.decide(recipe.train, model, sequences, epoch.steps / run.lease.of, state, run.work)
+    backward = Backward(model, parallel, recipe.train.accumulate)
     return Training(
-        recipe, corpus, epoch, master, model, optimizer, epoch.steps * run.lease.epochs, seed, precision, device,
-        int(state.get("nonfinite", 0)), int(state.get("skipped", 0)),
+        recipe, corpus, epoch, master, model, optimizer, backward, parallel, shards, epoch.steps * run.lease.epochs,
+        seed, precision, parallel.device, int(state.get("nonfinite", 0)), int(state.get("skipped", 0)),
     )  # fmt: skip
 
 
-def open_corpus(run: Run, recipe: Recipe, before: checkpoint.Checkpoint | None) -> tuple[Corpus, frozenset[str]]:
-    """The corpus that the run began with, and the paths that the present listing no longer has."""
+def open_corpus(run: Run, recipe: Recipe, before: checkpoint.Checkpoint | None) -> Corpus:
+    """The corpus that the run began with; it knows what of it is excluded now."""
     lease = run.lease
     if before is None:
-        return data.open_fresh(lease.data, lease.root, run.work, recipe.data), frozenset()
-    present = {entry.path for entry in documents.read_listing(lease.data)}
-    base = documents.load((before.folder / "documents.jsonl").read_text("utf-8"))
-    excluded = frozenset(document.path for document in base) - present
+        return data.open_fresh(lease.data, lease.root, run.work, recipe.data)
     known = before.state["corpus"]
-    corpus = data.open_again(before.folder, known["key"], known["digest"], lease.root, run.work, excluded)
-    tokenizer.check_vocabulary(tokenizer.from_file(corpus.folder / "tokenizer.json"), before.shape.vocabulary)
-    return corpus, excluded
+    return data.open_again(before.folder, known["key"], known["digest"], lease.data, lease.root, run.work, recipe.data)
 
 
 def working_copy(master: Transformer) -> Transformer:
@@ -93,10 +109,12 @@ def working_copy(master: Transformer) -> Transformer:
     return copy.deepcopy(master).to(torch.bfloat16)
 
 
-def load_optimizer(optimizer: Optimizer, before: checkpoint.Checkpoint) -> None:
+def load_optimizer(
+    optimizer: Optimizer, before: checkpoint.Checkpoint, shards: Shards | None, parallel: Parallel
+) -> None:
     memory = dict(before.optimizer)
     random_state = memory.pop(checkpoint.RANDOM_STATE, None)
-    wrong = optimizer.load(memory)
+    wrong = optimizer.load(shards.own(memory, optimizer.tensors(), parallel) if shards else memory)
     if wrong or random_state is None:
         raise CheckpointError(
             "The optimizer's memory was refused.", f"{len(wrong)} tensors do not fit: {', '.join(wrong[:3])}",
@@ -106,18 +124,41 @@ def load_optimizer(optimizer: Optimizer, before: checkpoint.Checkpoint) -> None:
 
 
 def save(training: Training, run: Run) -> Path:
-    """Write the checkpoint of this tenth into the work folder."""
+    """Write the checkpoint of this tenth into the work folder. All ranks call this; rank 0 returns last."""
+    parallel = training.parallel
     state = {
         "version": 1, "phase": run.lease.phase, "epoch": run.lease.epoch, "step": run.position,
         "steps_per_epoch": training.epoch.steps, "seed": training.seed, "precision": training.precision,
-        "threads": torch.get_num_threads(), "nonfinite": training.nonfinite, "skipped": training.skipped,
+        "threads": torch.get_num_threads(), "ranks": parallel.size, "compiled": training.model.compiled is not None,
+        "nonfinite": training.nonfinite, "skipped": training.skipped,
         "recipe": as_dict(training.recipe), "shape": asdict(training.master.shape),
         "corpus": {"key": training.corpus.key, "digest": training.corpus.digest, "report": training.corpus.report},
     }  # fmt: skip
-    return checkpoint.save(
-        run.work / "checkpoint", training.master, training.optimizer.tensors(), state, training.corpus.separator,
-        (training.corpus.folder / "tokenizer.json", training.corpus.folder / "documents.jsonl"),
-    )  # fmt: skip
+    weights, memory = checkpoint.weights_of(training.master), training.optimizer.tensors()
+    if training.shards:
+        weights, memory = training.shards.to_save(memory, parallel)
+    files = training.corpus.files
+    writer = checkpoint.Writer(run.work / "checkpoint", parallel.rank, parallel.size if training.shards else 1)
+    with parallel.first():
+        writer.begin()
+    writer.tensors(weights, memory)
+    parallel.wait()  # every part is on disk
+    if parallel.rank == 0:
+        writer.finish(training.master.shape, state, training.corpus.separator, files)
+    return writer.folder
+
+
+def bytes_held(training: Training) -> int:
+    """Of float32 weights and optimizer memory, on this rank."""
+    weights = (training.shards or training.master).named_parameters()
+    tensors = [*(tensor for _, tensor in weights), *training.optimizer.tensors().values()]
+    return sum(tensor.nbytes for tensor in tensors)
+
+
+def _say_what_moved(threads: int, ranks: int, state: dict[str, Any]) -> None:
+    was, now = (state.get("threads", threads), state.get("ranks", 1)), (threads, ranks)
+    if state and was != now:
+        print(f"threads and ranks are {now}, and were {was} when this began: results may differ in the last bit")
 
 
 def _refuse_moved_order(recipe: Recipe, state: dict[str, Any], run: Run) -> None:

@@ -6,14 +6,13 @@ All three are `tokenizers` objects, so that one tokenizer.json says everything; 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
-from .errors import CorpusError, RecipeError
+from .errors import RecipeError
 
 END_OF_TEXT = "<|endoftext|>"
-TRAINING_BYTES = 16_000_000  # a BPE of a few thousand entries learns nothing from more
 
 # Words keep one leading character, numbers come in threes, and punctuation takes the line break *and the next line's
 # indentation* with it: on Python source that saves 5 % of the tokens against the pattern that stops at the line break.
@@ -44,6 +43,13 @@ class Text:
         """Text of the ids, bytes that are no UTF-8 replaced, special tokens left out."""
         text: str = self._inner.decode(ids, skip_special_tokens=True)
         return text
+
+    def decoder(self) -> Callable[[int], str]:
+        """A function from token to what it adds to the text: "" until its bytes are whole characters."""
+        from tokenizers.decoders import DecodeStream
+
+        stream = DecodeStream(skip_special_tokens=True)
+        return lambda token: stream.step(self._inner, token) or ""
 
     def opening_with_space(self) -> list[int]:
         """Ids of the tokens that begin with a space and go on after it (byte-level BPE writes a space as U+0120)."""
@@ -78,6 +84,11 @@ def byte_tokenizer() -> Text:
     return _bpe([], 257)
 
 
+def training_bytes(vocabulary: int) -> int:
+    """How much text a BPE of so many entries is trained on: at 4,096 entries it learns nothing from more."""
+    return 2_000 * max(vocabulary, 2_000)
+
+
 def train_bpe(texts: Iterable[str], vocabulary: int) -> Text:
     """Byte-level BPE; the same texts give the same entries."""
     return _bpe(texts, vocabulary)
@@ -101,12 +112,3 @@ def _bpe(texts: Iterable[str], vocabulary: int) -> Text:
     inner.train_from_iterator(texts, trainer)
     # The saved form is read back so that a fresh tokenizer and a restored one are the same object in every respect.
     return from_json(json.dumps(json.loads(inner.to_str()), ensure_ascii=False, sort_keys=True))
-
-
-def check_vocabulary(text: Text, expected: int) -> None:
-    """Raise CorpusError if the tokenizer does not belong to a model of `expected` entries."""
-    if text.vocabulary != expected:
-        raise CorpusError(
-            "The tokenizer was refused.", f"{text.vocabulary} entries where the model has {expected}",
-            "use the tokenizer.json that lies in the checkpoint",
-        )  # fmt: skip

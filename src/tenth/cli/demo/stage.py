@@ -17,12 +17,12 @@ from tenth.cli import auditing, holding, pull, words
 from tenth.cli.demo.cast import Cast, labels, speak
 from tenth.cli.demo.folder import YOU, Plan, prepare, signing_key
 from tenth.cli.find import is_live, runs_under
-from tenth.cli.generating import known_checkpoint, written
 from tenth.cli.outcome import DONE, HALTED, emit
 from tenth.cli.replay import audit, replay
 from tenth.cli.reviewing import opened, show
 from tenth.cli.watching import KEYS, Watch
 from tenth.cli.wire import Message
+from tenth.cli.writer import Model, Writer
 from tenth.errors import RunRefused, WrongInput
 from tenth.sanitise import plain
 
@@ -176,10 +176,11 @@ class Stage:
 
     def _completions(self) -> None:
         try:
-            checkpoint = known_checkpoint(replay(self.run), None)
-            for prompt in self.plan.completions:
-                text = written(self.run, checkpoint, prompt, ["--tokens", "48", "--temperature", "0.5"])
-                for line in plain(text, lines=True, limit=1_200).expandtabs(4).splitlines()[:8]:
+            with Writer(Model(str(self.run), None, quiet=True)) as writer:
+                how = {"tokens": 48, "temperature": 0.5, "top_k": 50, "top_p": 1.0, "seed": 0, "stop": []}
+                done = writer.ask({"prompts": list(self.plan.completions), **how}, lambda _row, _piece: None)
+            for prompt, text in zip(self.plan.completions, done["texts"], strict=True):
+                for line in plain(prompt + text, lines=True, limit=1_200).expandtabs(4).splitlines()[:8]:
                     self._echo(f"  │ {line[: _columns() - 5]}")
                 self._echo()
         except WrongInput as error:

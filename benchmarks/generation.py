@@ -1,0 +1,118 @@
+"""How fast is text written beside ``transformers.generate``, with the same weights, in the same process?
+
+6 layers of width 384, vocabulary 4,096, random weights, greedy, no token ends a row. The two take turns; figures are
+ratios of medians. In float32 both must write the same tokens.
+"""
+
+from __future__ import annotations
+
+import argparse
+import statistics
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import torch
+from record import Record
+from safetensors.torch import save_file
+
+from tenth.trainer.generate import generate
+from tenth.trainer.inference import Inference
+from tenth.trainer.model import Shape, Transformer
+from tenth.trainer.precision import fast_bfloat16
+
+SHAPE = Shape(vocabulary=4096, layers=6, width=384, heads=3, kv_heads=3, head_width=128, mlp_width=1024, context=512)
+PROMPT = 16
+MUST = {1: 2.0, 32: 5.0}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
+    parser.add_argument("--short", action="store_true", help="16 tokens, two turns")
+    options = parser.parse_args()
+    tokens, turns = (16, 2) if options.short else (256, 5)
+    record = Record("generation", (__doc__ or "").partition("\n")[0], options)
+    mine = model()
+    precisions = [torch.float32, *([torch.bfloat16] if fast_bfloat16() else [])]
+    best: dict[int, tuple[list[float], list[float]]] = {}
+    for dtype in precisions:
+        theirs = peer(mine, dtype)
+        inference = Inference(mine, dtype)
+        for batch in MUST:
+            ids = torch.randint(0, SHAPE.vocabulary, (batch, PROMPT), generator=torch.Generator().manual_seed(batch))
+            name = str(dtype).removeprefix("torch.")
+            times, same = take_turns(
+                lambda inference=inference, ids=ids: generate(inference, ids.tolist(), tokens),
+                lambda theirs=theirs, ids=ids: theirs(ids, tokens), turns,
+            )  # fmt: skip
+            if dtype == torch.float32 and same < 1:
+                raise SystemExit(f"batch {batch}: the tokens differ ({same:.1%} alike)")
+            rates = [batch * tokens / statistics.median(seconds) for seconds in times]
+            record.figure(
+                f"{name}, batch {batch}: tokens/s against transformers", "",
+                {"n": turns, "ratio_of_medians": round(rates[0] / rates[1], 2)},
+            )  # fmt: skip
+            record.detail(**{f"{name}_{batch}": {"ours": rates[0], "theirs": rates[1], "same_tokens": same}})
+            ours, others = best.get(batch, ([], []))
+            best[batch] = ([*ours, rates[0]], [*others, rates[1]])
+    for batch, (ours, others) in best.items():
+        record.figure(
+            f"batch {batch}, best against best", "",
+            {"n": turns, "ratio_of_medians": round(max(ours) / max(others), 2)},
+            {"ratio_of_medians": (">=", MUST[batch])},
+        )  # fmt: skip
+    record.finish()
+
+
+def model() -> Transformer:
+    made, generator = Transformer(SHAPE), torch.Generator().manual_seed(0)
+    made.initialise(generator)
+    with torch.no_grad():
+        for parameter in made.parameters():
+            parameter.add_(torch.randn(parameter.shape, generator=generator) * 0.05)
+    return made.eval()
+
+
+def peer(mine: Transformer, dtype: torch.dtype) -> Callable[[torch.Tensor, int], list[list[int]]]:
+    """The same weights in transformers, read from a folder as anybody would."""
+    import json
+
+    from transformers import AutoModelForCausalLM
+    from transformers.utils import logging
+
+    logging.set_verbosity_error()
+    logging.disable_progress_bar()
+    with tempfile.TemporaryDirectory() as folder:
+        save_file({name: p.detach() for name, p in mine.named_parameters()}, Path(folder) / "model.safetensors")
+        (Path(folder) / "config.json").write_text(json.dumps(SHAPE.hugging_face_config()))
+        theirs = AutoModelForCausalLM.from_pretrained(folder, dtype=dtype).eval()
+
+    def write(ids: torch.Tensor, tokens: int) -> list[list[int]]:
+        out = theirs.generate(ids, max_new_tokens=tokens, min_new_tokens=tokens, do_sample=False, pad_token_id=0)
+        rows: list[list[int]] = out[:, PROMPT:].tolist()
+        return rows
+
+    return write
+
+
+def take_turns(
+    ours: Callable[[], list[list[int]]], theirs: Callable[[], list[list[int]]], turns: int
+) -> tuple[tuple[list[float], list[float]], float]:
+    """Seconds of each after one turn to warm up, and the share of tokens that are alike."""
+    times: tuple[list[float], list[float]] = ([], [])
+    same = 0.0
+    for turn in range(turns + 1):
+        written = []
+        for side, work in enumerate((ours, theirs)):
+            began = time.perf_counter()
+            written.append(work())
+            if turn:
+                times[side].append(time.perf_counter() - began)
+        pairs = [(a, b) for x, y in zip(*written, strict=True) for a, b in zip(x, y, strict=True)]
+        same = sum(a == b for a, b in pairs) / len(pairs)
+    return times, same
+
+
+if __name__ == "__main__":
+    main()
