@@ -38,13 +38,13 @@ LARGEST_INTEGER = 2**53 - 1
 HEX64 = re.compile(r"[0-9a-f]{64}")
 TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z")
 QUIET = ("metered", "sampled")  # a head that covers only these is bound by the root of a later one (§3)
-REASONS = "ceiling lease escape silence crash claim frame alarm evidence data checkpoint lost_supervisor".split()
+REASONS = "ceiling lease limit escape silence crash claim frame alarm evidence data checkpoint lost_supervisor".split()
 CHARTER_KEYS = {
     "run": "name purpose",
     "phase": "name command data epochs recipe code env",
     "gates": "every consent",
     "ceiling": "device_seconds flop",
-    "quarantine": "level silence_seconds loopback",
+    "quarantine": "level silence_seconds loopback processes memory_bytes output_bytes",
     "watch": "samples_per_minute unwatched prompts",
     "evidence": "name command timeout_seconds",
     "signatory": "name key",

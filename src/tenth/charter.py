@@ -74,6 +74,12 @@ class Quarantine:
     silence_seconds: float
     loopback: bool
     """May its processes talk with each other over a network interface that leads nowhere else?"""
+    processes: int
+    """How many processes and threads it may have at once."""
+    memory_bytes: float
+    """Of all its processes together."""
+    output_bytes: float
+    """In its work folder and in what it printed."""
 
 
 @dataclass(frozen=True)
@@ -220,6 +226,9 @@ SCHEMA: dict[str, dict[str, tuple[Check, Any]]] = {
         "level": (_one_of(*LEVELS), REQUIRED),
         "silence_seconds": (FROM_1, 120.0),
         "loopback": (YES_NO, False),
+        "processes": (COUNT, 1000),
+        "memory_bytes": (ABOVE_0, float("inf")),
+        "output_bytes": (ABOVE_0, 1e11),
     },
     "watch": {
         "samples_per_minute": (FROM_0, 20.0),

@@ -12,10 +12,10 @@ import pytest
 from core.live import PYTHON, Live, machines, wait_for
 
 
-def tripped(run: Live, reason: str) -> str:
+def tripped(run: Live, *reasons: str) -> str:
     """The run halted for this reason, the supervisor lives, and everyone may go on; returns the detail."""
     status = run.until("HALTED")
-    assert run.last("tripped")["reason"] == reason, run.last("tripped")
+    assert run.last("tripped")["reason"] in reasons, run.last("tripped")
     assert run.marked() == []
     assert run.alive
     run.say("reopened", "ada")
@@ -102,7 +102,9 @@ def swept(live: Callable[..., Live]) -> Iterator[Callable[..., Live]]:
 def test_a_checkpoint_that_cannot_be_sealed_trips_the_run(swept: Callable[..., Live], left: str, machine: str) -> None:
     run = swept(trainer="liar.py", env={"LEAVE": left}, machine=machine).start()
     run.consent()
-    assert tripped(run, "checkpoint")
+    assert tripped(
+        run, *(("checkpoint", "crash") if left == "socket" else ("checkpoint",))
+    )  # some walls let none be made
     # The same once more: what the first attempt left is in nobody's way.
     run.consent()
     run.until("HALTED")

@@ -83,7 +83,7 @@ def load(path: Path) -> Charter:
 
 def startable(agreed: Charter, found: list[Probe]) -> None:
     """Raises what would keep a run of this charter from starting here."""
-    sandbox.require(agreed.quarantine.level, agreed.quarantine.loopback)
+    sandbox.require(agreed.quarantine)
     if LEVELS.index(held(found)) < LEVELS.index(agreed.quarantine.level):
         raise RunRefused(
             f"quarantine level '{agreed.quarantine.level}' cannot be held",

@@ -16,6 +16,7 @@ Entry = Mapping[str, Any]
 REASONS = {
     "ceiling": "the ceiling is reached",
     "lease": "the lease is used up",
+    "limit": "the trainer passed a limit of its quarantine",
     "escape": "the trainer tried to leave its quarantine",
     "silence": "the trainer fell silent",
     "crash": "the trainer ended out of turn",

@@ -19,7 +19,7 @@ from tenth.log.entry import Entry
 from tenth.state import Event, State, apply, begin
 
 REASONS = frozenset(
-    "ceiling lease escape silence crash claim frame alarm evidence data checkpoint lost_supervisor".split()
+    "ceiling lease limit escape silence crash claim frame alarm evidence data checkpoint lost_supervisor".split()
 )
 _SIGNED = frozenset(statement.PREDICATES)
 _BY = {"name", "uid"}

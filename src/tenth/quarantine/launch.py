@@ -1,9 +1,9 @@
 """The launcher: keeps the trainer's tree together, in either back-end, and outlives no supervisor.
 
-Run as ``python -I -S launch.py DOOR RULESET FILTER COMMAND...``; each of the three is a descriptor, or -1. It gains no
-privileges any more, adopts every orphan of the tree (child subreaper), stays awake when the tree is frozen, and kills
-the whole tree when it hears that the supervisor has died (promise 6). Its child binds itself to the Landlock ruleset
-and the system-call filter before it becomes the command. Standard library only.
+Run as ``python -I -S launch.py DOOR RULESET FILTER LARGEST COMMAND...``; the first three are descriptors, or -1. It
+gains no privileges any more, adopts every orphan of the tree (child subreaper), stays awake when the tree is frozen,
+and kills the whole tree when it hears that the supervisor has died (promise 6). Its child binds itself to the Landlock
+ruleset and the system-call filter before it becomes the command. Standard library only.
 """
 
 from __future__ import annotations
@@ -26,8 +26,8 @@ class _Program(ctypes.Structure):
     _fields_ = (("length", ctypes.c_ushort), ("instructions", ctypes.c_char_p))
 
 
-def main(door: int, ruleset: int, screen: int, command: list[str]) -> int:
-    """``door``: descriptor of the procs file of a cgroup for the child."""
+def main(door: int, ruleset: int, screen: int, largest: int, command: list[str]) -> int:
+    """``door``: descriptor of the procs file of a cgroup for the child; ``largest``: of a file, bytes."""
     parent = os.getppid()
     prctl = _libc.prctl
     for option, value in ((PR_SET_NO_NEW_PRIVS, 1), (PR_SET_CHILD_SUBREAPER, 1), (PR_SET_PDEATHSIG, signal.SIGTERM)):
@@ -41,18 +41,19 @@ def main(door: int, ruleset: int, screen: int, command: list[str]) -> int:
         return 125
     child = os.fork()
     if child == 0:
-        _become(door, ruleset, screen, command)
+        _become(door, ruleset, screen, largest, command)
     os.closerange(3, 1024)
     return _reap_until(child)
 
 
-def _become(door: int, ruleset: int, screen: int, command: list[str]) -> None:
+def _become(door: int, ruleset: int, screen: int, largest: int, command: list[str]) -> None:
     try:
         if door >= 0:
             os.write(door, b"0")
             os.close(door)
         os.setsid()
         resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+        resource.setrlimit(resource.RLIMIT_FSIZE, (largest, largest))
         for name in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
             signal.signal(name, signal.SIG_DFL)
         if ruleset >= 0:
@@ -106,4 +107,5 @@ def _children() -> list[int]:
 
 
 if __name__ == "__main__":
-    sys.exit(main(int(sys.argv[1]), int(sys.argv[2]), int(sys.argv[3]), sys.argv[4:]))
+    given = [int(word) for word in sys.argv[1:5]]
+    sys.exit(main(given[0], given[1], given[2], given[3], sys.argv[5:]))

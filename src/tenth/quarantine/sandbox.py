@@ -19,7 +19,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from tenth.charter import LEVELS
+from tenth.charter import LEVELS, Quarantine
 from tenth.errors import RunRefused
 from tenth.quarantine import landlock, seccomp
 
@@ -45,6 +45,10 @@ class Cell:
     env: Mapping[str, str]
     loopback: bool = False
     """May its processes talk over the network interface that leads nowhere? Back-end A only."""
+    processes: int = 1000
+    memory_bytes: float = float("inf")
+    output_bytes: float = 1e11
+    """Of one file, by the kernel; of all, by whoever looks on."""
 
 
 @cache
@@ -79,17 +83,17 @@ def means(cgroup: bool) -> list[dict[str, Any]]:
     return [{"name": name, "holds": bool(holds), "how": how} for name, holds, how in rows]
 
 
-def require(wanted: str, loopback: bool = False) -> None:
+def require(asked: Quarantine) -> None:
     """Refuse to start where the machine cannot hold the charter's level (promise 5)."""
-    if loopback and not bubblewrap():
+    if asked.loopback and not bubblewrap():
         raise RunRefused(
             "'loopback = true' cannot be held",
             "bubblewrap is not installed or not allowed here, and without it an open loopback is an open network",
             "install bubblewrap ('tenth check' says how), or train with one rank and leave 'loopback' out",
         )
-    if LEVELS.index(level()) < LEVELS.index(wanted):
+    if LEVELS.index(level()) < LEVELS.index(asked.level):
         raise RunRefused(
-            f"quarantine level '{wanted}' cannot be held",
+            f"quarantine level '{asked.level}' cannot be held",
             f"this machine holds '{level()}'; 'tenth check' says what is missing",
             f'do what it says there, or agree on level = "{level()}"',
         )
@@ -114,7 +118,17 @@ def entering(command: Sequence[str], cell: Cell, door: int = -1) -> Iterator[tup
         bounds = ["-1", "-1"] if program else [str(ruleset), str(screen)]
         filtered = ["--seccomp", str(screen)] if screen >= 0 else []
         walls = [program, *_walls(cell), *filtered, "--"] if program else []
-        line = [sys.executable, "-I", "-S", str(LAUNCHER), str(door), *bounds, *walls, *command]
+        line = [
+            sys.executable,
+            "-I",
+            "-S",
+            str(LAUNCHER),
+            str(door),
+            *bounds,
+            str(int(cell.output_bytes)),
+            *walls,
+            *command,
+        ]
         yield line, [descriptor for descriptor in (ruleset, screen) if descriptor >= 0]
 
 

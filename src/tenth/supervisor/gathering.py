@@ -184,7 +184,7 @@ def _run_panel(
                 raise Trip("evidence", f"'{panel.name}' took longer than {panel.timeout_seconds:g} s")
             if leash.device_seconds() > left:
                 raise Trip("ceiling", f"evidence '{panel.name}' reached the ceiling")
-            if _size(out) > MOST_EVIDENCE_BYTES:
+            if size(out) > MOST_EVIDENCE_BYTES:
                 raise Trip("evidence", f"'{panel.name}' wrote more than {MOST_EVIDENCE_BYTES:,} bytes")
             yield WAIT
     finally:
@@ -200,14 +200,17 @@ def _files(run: RunDir) -> list[Path]:
     return sorted([*run.path.glob("*.toml"), *run.path.glob("data.*.jsonl")])
 
 
-def _size(folder: Path) -> int:
-    """Bytes in the plain files below; what comes and goes meanwhile is not counted."""
-    total, todo = 0, [folder]
+def size(folder: Path, most: float = float("inf")) -> float:
+    """Bytes on disk of what lies below; what comes and goes meanwhile is not counted. Infinite above ``most`` files."""
+    total, count, todo = 0, 0, [folder]
     while todo:
         with contextlib.suppress(OSError), os.scandir(todo.pop()) as entries:
             for entry in entries:
+                count += 1
+                if count > most:
+                    return float("inf")
                 with contextlib.suppress(OSError):
-                    total += entry.stat(follow_symlinks=False).st_size
+                    total += entry.stat(follow_symlinks=False).st_blocks * 512
                     todo += [Path(entry.path)] if entry.is_dir(follow_symlinks=False) else []
     return total
 

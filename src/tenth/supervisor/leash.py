@@ -80,6 +80,9 @@ class Leash:
         door = -1
         if self._group:
             self._group.mkdir()
+            for limit, most in (("pids.max", cell.processes + 100), ("memory.max", cell.memory_bytes)):
+                with contextlib.suppress(OSError):  # a controller that is not ours to set: the supervisor looks on
+                    (self._group / limit).write_text(str(int(most)) if most < float("inf") else "max")
             door = os.open(self._group / "cgroup.procs", os.O_WRONLY | os.O_CLOEXEC)
 
         def prepare() -> None:
@@ -179,6 +182,12 @@ class Leash:
         if self._group:
             with contextlib.suppress(OSError):  # an empty folder that the kernel still holds costs nothing
                 self._group.rmdir()
+
+    def room(self) -> tuple[int, int]:
+        """How many threads the tree has, and how many bytes of memory it holds; what two share counts twice."""
+        pids = self.processes()
+        pages = [int(found[21]) for pid in pids if (found := _stat(f"/proc/{pid}/stat"))]
+        return sum(len(_listdir(f"/proc/{pid}/task")) for pid in pids), sum(pages) * os.sysconf("SC_PAGE_SIZE")
 
     def device_seconds(self) -> float:
         """Processor seconds of the whole tree since its start, dead children included (promise 4). Never falls."""

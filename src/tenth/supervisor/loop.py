@@ -20,12 +20,12 @@ from tenth.log.entry import Entry, timestamp
 from tenth.log.store import LogWriter
 from tenth.quarantine import sandbox
 from tenth.state import Stance
-from tenth.supervisor import gathering, leash, people
+from tenth.supervisor import gathering, leash, limits, people
 from tenth.supervisor.control import Control
 from tenth.supervisor.gathering import Steps, Trip
 from tenth.supervisor.rundir import RunDir
 from tenth.supervisor.samples import Shards
-from tenth.supervisor.trainee import EXIT_SECONDS, Trainee
+from tenth.supervisor.trainee import Trainee
 from tenth.verify import verify
 
 TICK = 0.1
@@ -33,8 +33,6 @@ TICK = 0.1
 METERED_EVERY = 2.0
 RESERVE_SECONDS = 10.0
 """Per core: what is written ahead of the meter, and charged if the supervisor is lost."""
-MOST_FLOP_PER_DEVICE_SECOND = 1e16
-"""No device computes more; a larger claim is a false one."""
 
 
 class Supervisor:
@@ -45,8 +43,7 @@ class Supervisor:
         self.run, self.clock, self.exit_at_gate = run, clock, exit_at_gate
         self._lock = run.lock()
         self.history = verify(run.path).history
-        quarantine = self.history.charter.quarantine
-        sandbox.require(quarantine.level, quarantine.loopback)
+        sandbox.require(self.history.charter.quarantine)
         leash.adopt_orphans()
         leash.sweep(f"tenth-{run.name}-")
         self.log = LogWriter(run.path / "log", run.name, run.key(), clock)
@@ -316,8 +313,9 @@ class Supervisor:
             self._watch_presence()
             if not self.trainee.frozen:
                 self._check_limits()
-                self._check_silence(now)
+                limits.silence(self.trainee, self.history.charter.quarantine)
             if now - self._metered > METERED_EVERY:
+                limits.room(self.trainee, self.history.charter.quarantine, self.run)
                 self._write_meter()
             if self._shards.full:
                 self.record(*self._shards.close())
@@ -327,21 +325,9 @@ class Supervisor:
 
     def _check_limits(self) -> None:
         """Kill at the lease's measured end, whatever the trainer says (promise 4)."""
-        spent, limit, ceiling = self.spent(), self.history.state.limit, self.history.charter.ceiling
+        limit = self.history.state.limit
         assert limit is not None
-        if spent.flop > spent.device_seconds * MOST_FLOP_PER_DEVICE_SECOND:
-            raise Trip("claim", f"{spent.flop:g} FLOP in {spent.device_seconds:g} device-seconds")
-        for name, value in spent.record().items():
-            if value > limit.record()[name]:
-                reason = "ceiling" if limit.record()[name] >= ceiling.record()[name] else "lease"
-                raise Trip(reason, f"{name} {value:g} of {limit.record()[name]:g}")
-
-    def _check_silence(self, now: float) -> None:
-        assert self.trainee is not None
-        if now - self.trainee.heard > self.history.charter.quarantine.silence_seconds:
-            raise Trip("silence", f"the trainer said nothing for {now - self.trainee.heard:.0f} s")
-        if self.trainee.done_at and now - self.trainee.done_at > EXIT_SECONDS:
-            raise Trip("silence", f"the trainer said it was done, and was still there {EXIT_SECONDS:g} s later")
+        limits.compute(self.spent(), limit, self.history.charter.ceiling)
 
     def _write_meter(self) -> None:
         """Write ahead what a crash would be charged, so that it never refunds (promise 4)."""

@@ -14,9 +14,6 @@ from tenth.supervisor.channel import Channel
 from tenth.supervisor.leash import Leash
 from tenth.supervisor.rundir import RunDir
 
-EXIT_SECONDS = 30.0
-"""How long a trainer may take to end after it said that it is done."""
-
 
 class Trainee:
     """One trainer process tree, from its spawn to its end."""
@@ -116,4 +113,7 @@ def _cell(run: RunDir, history: History, channel: int, frame: Mapping[str, Any])
         cwd=run.root,
         env={**phase.env, "TENTH_FD": str(channel)},
         loopback=quarantine.loopback,
+        processes=quarantine.processes,
+        memory_bytes=quarantine.memory_bytes,
+        output_bytes=quarantine.output_bytes,
     )

@@ -1,0 +1,52 @@
+"""What a running trainer may not pass: compute, silence, processes, memory, what it writes. Each trips the run.
+
+The kernel holds some of it at once (quarantine/launch.py, and the group of a leash); all of it is looked at here, in
+between. Does not protect against: what is written or taken between two looks.
+"""
+
+from __future__ import annotations
+
+import time
+
+from tenth.charter import Compute, Quarantine
+from tenth.supervisor.gathering import Trip, size
+from tenth.supervisor.rundir import RunDir
+from tenth.supervisor.trainee import Trainee
+
+MOST_FLOP_PER_DEVICE_SECOND = 1e16
+"""No device computes more; a larger claim is a false one."""
+EXIT_SECONDS = 30.0
+"""How long a trainer may take to end after it said that it is done."""
+MOST_FILES = 20_000
+"""In the work folder: more could not be looked at between two moments of the cord."""
+
+
+def compute(spent: Compute, limit: Compute, ceiling: Compute) -> None:
+    """The lease's end, whatever the trainer says (promise 4)."""
+    if spent.flop > spent.device_seconds * MOST_FLOP_PER_DEVICE_SECOND:
+        raise Trip("claim", f"{spent.flop:g} FLOP in {spent.device_seconds:g} device-seconds")
+    for name, value in spent.record().items():
+        if value > limit.record()[name]:
+            reason = "ceiling" if limit.record()[name] >= ceiling.record()[name] else "lease"
+            raise Trip(reason, f"{name} {value:g} of {limit.record()[name]:g}")
+
+
+def silence(trainee: Trainee, agreed: Quarantine) -> None:
+    now = time.monotonic()
+    if now - trainee.heard > agreed.silence_seconds:
+        raise Trip("silence", f"the trainer said nothing for {now - trainee.heard:.0f} s")
+    if trainee.done_at and now - trainee.done_at > EXIT_SECONDS:
+        raise Trip("silence", f"the trainer said it was done, and was still there {EXIT_SECONDS:g} s later")
+
+
+def room(trainee: Trainee, agreed: Quarantine, run: RunDir) -> None:
+    """How many it is, how much memory it holds, how much it wrote."""
+    threads, memory = trainee.leash.room()
+    written = size(run.work, MOST_FILES) + (run.path / "trainer.log").stat().st_size
+    for what, found, most in (
+        ("processes and threads", threads, agreed.processes),
+        ("bytes of memory", memory, agreed.memory_bytes),
+        (f"bytes or {MOST_FILES:,} files in its work folder and trainer.log", written, agreed.output_bytes),
+    ):
+        if found > most:
+            raise Trip("limit", f"more than {most:,.0f} {what}")
