@@ -20,7 +20,10 @@ from tenth.probes.outside import LEFT_OPEN, probe
 from tenth.quarantine import landlock, sandbox, seccomp
 
 PROMISE = 5
-STATUS = "partly kept: with bubblewrap every attempt of 'tenth probe' is contained; without it, all but what docs/threat-model.md lists"
+STATUS = (
+    "partly kept: with bubblewrap every attempt of 'tenth probe' is contained; "
+    "without it, all but what docs/threat-model.md lists"
+)
 
 needs_walls = pytest.mark.skipif(sandbox.bubblewrap() is None, reason="bubblewrap is not installed or not allowed here")
 
