@@ -49,6 +49,7 @@ CHARTER_KEYS = {
     "evidence": "name command timeout_seconds",
     "signatory": "name key",
     "watcher": "name key",
+    "witness": "name key",
 }
 LAW = {  # §6: event -> the states in which it may happen
     "opened": ("nothing",),
@@ -321,8 +322,9 @@ def parse_charter(data: bytes) -> Charter:
     if not all(type(phase["epochs"]) is int and phase["epochs"] > 0 for phase in phases):
         raise ValueError("epochs must be whole and positive")
     check_compute(toml["ceiling"], "ceiling")
-    people = toml["signatory"] + toml.get("watcher", [])
-    names_of(toml["signatory"], "signatory"), names_of(toml.get("watcher", []), "watcher")
+    people = [row for table in ("signatory", "watcher", "witness") for row in toml.get(table, [])]
+    for table in ("signatory", "watcher", "witness"):
+        names_of(toml.get(table, []), table)
     pairs = {(person["name"], parse_key(person["key"])) for person in people}
     if not len({name for name, _ in pairs}) == len({key for _, key in pairs}) == len(pairs) > 0:
         raise ValueError("one key under two names, or two keys under one")

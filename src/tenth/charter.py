@@ -126,6 +126,8 @@ class Charter:
     evidence: tuple[Evidence, ...]
     signatories: Mapping[str, PublicKey]
     watchers: Mapping[str, PublicKey]
+    witnesses: Mapping[str, PublicKey]
+    """Who keeps the heads of the log elsewhere and cosigns them (docs/witnesses.md)."""
     digest: str
     source: bytes = field(repr=False)
 
@@ -238,10 +240,11 @@ SCHEMA: dict[str, dict[str, tuple[Check, Any]]] = {
     "evidence": {"name": (A_NAME, REQUIRED), "command": (SOME, REQUIRED), "timeout_seconds": (FROM_1, 600.0)},
     "signatory": _PERSON,
     "watcher": _PERSON,
+    "witness": _PERSON,
 }
 """Every table and key there is: how it is checked, and its default."""
 
-LISTS = {"phase": 1, "evidence": 0, "signatory": 1, "watcher": 0}
+LISTS = {"phase": 1, "evidence": 0, "signatory": 1, "watcher": 0, "witness": 0}
 """Tables written with double brackets, and how many there must be."""
 
 OPTIONAL = ("gates", "watch")
@@ -261,12 +264,12 @@ def parse(source: bytes) -> Charter:
     one = {name: rows[0] for name, rows in tables.items() if name not in LISTS}
     for name in ("phase", "evidence"):
         _distinct(f"[[{name}]]", [row["name"] for row in tables[name]])
-    signatories, watchers = _people(tables["signatory"], tables["watcher"])
+    people = _people(tables["signatory"], tables["watcher"], tables["witness"])
     phases = tuple(Phase(**row) for row in tables["phase"])
     panels = tuple(Evidence(**row) for row in tables["evidence"])
     parts = (Compute(**one["ceiling"]), Quarantine(**one["quarantine"]), Watch(**one["watch"]))
     run, every, seal = one["run"], one["gates"]["every"], digest(source)
-    return Charter(run["name"], run["purpose"], phases, every, *parts, panels, signatories, watchers, seal, source)
+    return Charter(run["name"], run["purpose"], phases, every, *parts, panels, *people, seal, source)
 
 
 def _tables(name: str, document: dict[str, Any]) -> list[dict[str, Any]]:
@@ -317,7 +320,7 @@ def _distinct(where: str, names: list[str]) -> None:
 
 
 def _people(*groups: list[dict[str, Any]]) -> tuple[dict[str, PublicKey], ...]:
-    """Signatories and watchers: no name twice, and no key under two names, or one person would count as two."""
+    """Signatories, watchers, witnesses: no name twice, and no key under two names, or one person would count as two."""
     rows = [row for group in groups for row in group]
     _distinct("people", [row["name"] for row in rows])
     owner: dict[bytes, str] = {}

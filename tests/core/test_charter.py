@@ -14,7 +14,7 @@ from tenth import charter as charters
 from tenth.errors import BadCharter
 from tenth.keys import SigningKey
 
-ADA, BOB, LIN = (SigningKey.generate().public.line for _ in range(3))
+ADA, BOB, LIN, WIM = (SigningKey.generate().public.line for _ in range(4))
 
 
 def document() -> dict[str, Any]:
@@ -46,6 +46,7 @@ def document() -> dict[str, Any]:
         "evidence": [{"name": "bpb", "command": ["evidence"], "timeout_seconds": 60}],
         "signatory": [{"name": "ada", "key": ADA}, {"name": "bob", "key": BOB}],
         "watcher": [{"name": "lin", "key": LIN}],
+        "witness": [{"name": "wim", "key": WIM}],
     }
 
 
@@ -73,6 +74,7 @@ def test_a_full_charter_is_read() -> None:
     value = parse(document())
     assert (value.name, value.gates, value.gates_per_epoch) == ("poet", 40, 20)
     assert set(value.signatories) == {"ada", "bob"}
+    assert (set(value.watchers), set(value.witnesses)) == ({"lin"}, {"wim"})
     assert value.phases[0].env == {"THREADS": "2"}
     assert {(t, k) for t, rows in document().items() for k in row({t: rows}, t)} == set(KEYS), "every key is tried"
 
@@ -201,14 +203,14 @@ def test_a_recipe_is_a_file_beside_the_charter(recipe: str) -> None:
 
 @pytest.mark.parametrize("name", ["", "Ada", "-a", "a b", "a/b", "..", "a" * 33, "ädá", "a\n", "1a", "a.b"])
 def test_a_name_is_plain(name: str) -> None:
-    for table in ("run", "phase", "evidence", "signatory", "watcher"):
+    for table in ("run", "phase", "evidence", "signatory", "watcher", "witness"):
         value = document()
         row(value, table)["name"] = name
         with pytest.raises(BadCharter, match="name"):
             parse(value)
 
 
-@pytest.mark.parametrize("where", ["signatory", "watcher"])
+@pytest.mark.parametrize("where", ["signatory", "watcher", "witness"])
 def test_one_key_under_two_names_is_refused(where: str) -> None:
     value = document()
     value[where].append({"name": "eve", "key": ADA + " another-comment"})
@@ -218,7 +220,7 @@ def test_one_key_under_two_names_is_refused(where: str) -> None:
     assert "'eve'" in error.value.found
 
 
-@pytest.mark.parametrize("table", ["phase", "evidence", "signatory", "watcher"])
+@pytest.mark.parametrize("table", ["phase", "evidence", "signatory", "watcher", "witness"])
 def test_one_name_twice_is_refused(table: str) -> None:
     value = document()
     twin = dict(value[table][0])
