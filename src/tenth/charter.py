@@ -264,12 +264,12 @@ def parse(source: bytes) -> Charter:
     one = {name: rows[0] for name, rows in tables.items() if name not in LISTS}
     for name in ("phase", "evidence"):
         _distinct(f"[[{name}]]", [row["name"] for row in tables[name]])
-    people = _people(tables["signatory"], tables["watcher"], tables["witness"])
+    signatories, watchers, witnesses = _people(tables["signatory"], tables["watcher"], tables["witness"])
     phases = tuple(Phase(**row) for row in tables["phase"])
     panels = tuple(Evidence(**row) for row in tables["evidence"])
     parts = (Compute(**one["ceiling"]), Quarantine(**one["quarantine"]), Watch(**one["watch"]))
-    run, every, seal = one["run"], one["gates"]["every"], digest(source)
-    return Charter(run["name"], run["purpose"], phases, every, *parts, panels, *people, seal, source)
+    run, every, people = one["run"], one["gates"]["every"], (signatories, watchers, witnesses)
+    return Charter(run["name"], run["purpose"], phases, every, *parts, panels, *people, digest(source), source)
 
 
 def _tables(name: str, document: dict[str, Any]) -> list[dict[str, Any]]:
