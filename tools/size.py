@@ -22,7 +22,10 @@ SILENT = {tokenize.COMMENT, tokenize.NL, tokenize.NEWLINE, tokenize.INDENT, toke
 """Tokens that are no code."""
 CORE = ("__init__", "errors", "encoding", "keys", "charter", "log", "state", "gate", "verify", "supervisor")
 WALLS = ("quarantine",)
-OUTSIDE = ("keyfile", "probes", "client", "trainer", "evidence", "cli", "opening", "sanitise", "sinks", "py.typed")
+OUTSIDE = (
+    *("keyfile", "peak", "probes", "opening", "sanitise", "sinks", "client", "trainer", "evidence", "cli", "web"),
+    "py.typed",
+)
 
 
 def files_of(part: str) -> list[Path]:

@@ -41,7 +41,7 @@ class Compute:
     device_seconds: float
     """Seconds of one processor core (or of one granted accelerator), measured from outside the trainer."""
     flop: float
-    """Floating-point operations, as the trainer claims them."""
+    """Floating-point operations, at most: device-seconds times the measured peak of a device."""
 
     def __le__(self, other: Compute) -> bool:
         return self.device_seconds <= other.device_seconds and self.flop <= other.flop

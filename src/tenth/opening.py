@@ -28,9 +28,13 @@ FOLDERS = ("log", "gates", "checkpoints", "samples", "work")
 
 
 def begin(
-    charter_file: Path, runs: Path, protections: list[dict[str, Any]], now: float, probes: Sequence[dict[str, Any]] = ()
-) -> RunDir:
-    """Make a run directory with its first log entry, ``opened``; it appears under its name only when it is whole."""
+    charter_file: Path, runs: Path, protections: list[dict[str, Any]], now: float, peak: Mapping[str, Any],
+    probes: Sequence[dict[str, Any]] = (),
+) -> RunDir:  # fmt: skip
+    """Make a run directory with its first log entry, ``opened``; it appears under its name only when it is whole.
+
+    ``peak``: what one device computes at its best, as ``tenth.peak.of_this_machine`` gives it.
+    """
     source = _read(charter_file)
     charter = charters.parse(source)
     root = charter_file.resolve().parent
@@ -41,7 +45,7 @@ def begin(
     try:
         for name in FOLDERS:
             (draft / name).mkdir()
-        opened = _write_agreement(draft, charter, root, run, protections, probes)
+        opened = _write_agreement(draft, charter, root, run, peak, protections, probes)
         key = SigningKey.generate()
         keyfile.save(key, draft / "supervisor.key", f"log of {run}")
         log = LogWriter(draft / "log", run, key, lambda: now)
@@ -62,6 +66,7 @@ def _write_agreement(
     charter: Charter,
     root: Path,
     run: str,
+    peak: Mapping[str, Any],
     protections: list[dict[str, Any]],
     probes: Sequence[dict[str, Any]],
 ) -> dict[str, Any]:
@@ -90,7 +95,7 @@ def _write_agreement(
         "data": data,
         "code": code,
         "packages": sorted({f"{one.name}=={one.version}" for one in importlib.metadata.distributions()}),
-        "machine": {**_machine(), "root": str(root)},
+        "machine": {**_machine(), **peak, "root": str(root)},
         "protections": protections,
         "probes": list(probes),
     }

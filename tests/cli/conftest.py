@@ -6,6 +6,7 @@ import json
 import os
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
@@ -51,6 +52,7 @@ class Shell:
         return {
             **kept,
             "HOME": str(self.home),
+            "XDG_CACHE_HOME": os.path.join(tempfile.gettempdir(), f"tenth-test-cache-{os.getuid()}"),  # the peak, once
             "TENTH_HOME": str(self.home / "tenth"),
             "USER": "tess",
             "TERM": "xterm-256color",

@@ -90,6 +90,7 @@ class Live:
     level: str = "none"
     silence_seconds: float = 60
     loopback: bool = False
+    peak: float = 1e12
     timeout_seconds: float = 60
     unwatched: str = "go"
     every: int = 10
@@ -156,7 +157,9 @@ class Live:
         (self.root / "recipe.toml").write_text(self.recipe)
         (self.root / "charter.toml").write_text(self.charter())
         means = sandbox.means(leash.cgroup_parent() is not None)
-        self.begun = opening.begin(self.root / "charter.toml", self.root / "runs", means, time.time())
+        self.begun = opening.begin(
+            self.root / "charter.toml", self.root / "runs", means, time.time(), {"flop_per_device_second": self.peak}
+        )
         return self
 
     # --- the supervisor ----------------------------------------------------------------------------------------------

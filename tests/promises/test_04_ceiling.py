@@ -15,8 +15,8 @@ from tenth.state import Event, Stance, apply, begin
 
 PROMISE = 4
 STATUS = (
-    "partly kept: device-seconds are metered from outside and hold; FLOP are the trainer's own claim, and nothing yet "
-    "defends the meter against a trainer that sets out to hide its processes from it"
+    "partly kept: compute is metered from outside and holds with a cgroup; without one, a trainer can hide children "
+    "that live shorter than a metering interval and that nobody waits for"
 )
 
 CORES = len(os.sched_getaffinity(0))
@@ -74,26 +74,27 @@ def test_the_ceiling_ends_everything(live: Callable[..., Live], machine: str) ->
     assert run.last("tripped")["reason"] == "ceiling"
 
 
-@pytest.mark.parametrize(("how", "reason"), [("claim", "lease"), ("boast", "claim"), ("crash", "crash")])
-def test_what_the_trainer_claims_or_breaks_is_charged(live: Callable[..., Live], how: str, reason: str) -> None:
-    run = live(trainer="glutton.py", env={"HOW": how}, flop=1e12 if how == "claim" else 1e36).start()
+@pytest.mark.parametrize(("how", "reason"), [("claim", "claim"), ("boast", "claim"), ("crash", "crash")])
+def test_what_the_trainer_says_or_breaks_changes_no_charge(live: Callable[..., Live], how: str, reason: str) -> None:
+    run = live(trainer="glutton.py", env={"HOW": how}, peak=1e9).start()
     run.consent()
     spent = run.until("HALTED")["spent"]
     assert run.last("tripped")["reason"] == reason
-    assert spent["flop"] >= {"claim": 1e12, "boast": 9e35, "crash": 0}[how]
+    assert spent["flop"] == pytest.approx(spent["device_seconds"] * 1e9)
     assert spent["device_seconds"] > 0
     run.say("reopened", "ada")
     assert run.until("GATE")["spent"] == spent, "nothing is refunded"
 
 
-def test_flop_claimed_before_a_checkpoint_is_lost_stay_charged(live: Callable[..., Live]) -> None:
-    run = live(env={"STEPS": 100, "PAUSE": 0.05}).start()
+@pytest.mark.parametrize("machine", KINDS)
+def test_the_ceiling_of_flop_needs_no_word_of_the_trainer(live: Callable[..., Live], machine: str) -> None:
+    run = live(trainer="glutton.py", machine=machine, env={"HOW": "lie"}, peak=1e9, flop=1e9).start()
     run.consent()
-    wait_for(lambda: run.status()["spent"]["flop"] > 0, "a claim")
-    run.kill_trainer()
-    status = run.until("HALTED")
-    assert run.last("tripped")["reason"] == "crash"
-    assert status["spent"]["flop"] > 0
+    run.until("HALTED")
+    tripped, limit = run.last("tripped"), run.last("leased")["lease"]["flop"]
+    assert tripped["reason"] == "lease"
+    assert "flop" in tripped["detail"]
+    assert limit < tripped["spent"]["flop"] <= limit + (INTERVAL + UNQUIET) * 1e9
 
 
 def test_a_lost_supervisor_is_charged_what_was_reserved(live: Callable[..., Live]) -> None:
@@ -103,8 +104,9 @@ def test_a_lost_supervisor_is_charged_what_was_reserved(live: Callable[..., Live
     wait_for(lambda: "metered" in run.events(), "the meter")
     run.kill9()
     reserved = run.last("metered")["reserved_device_seconds"]
-    spent = run.start().status()["spent"]["device_seconds"]
-    assert spent >= reserved > run.last("metered")["spent"]["device_seconds"]
+    spent = run.start().status()["spent"]
+    assert spent["device_seconds"] >= reserved > run.last("metered")["spent"]["device_seconds"]
+    assert spent["flop"] == pytest.approx(spent["device_seconds"] * run.peak)
 
 
 def test_evidence_is_metered_and_stops_at_the_ceiling(live: Callable[..., Live]) -> None:
@@ -139,10 +141,3 @@ def test_the_law_never_leases_above_the_ceiling() -> None:
             apply(state, Event("metered", spent=Compute(spent, 1e8), reserved=reserved))
     lost = apply(state, Event("tripped", reason="lost_supervisor", spent=Compute(0, 0), digest="t"))
     assert (lost.stance, lost.spent) == (Stance.HALTED, Compute(9, 1e8)), "a crash is charged its reserve"
-
-
-def test_the_gap_flop_are_the_trainers_word(live: Callable[..., Live]) -> None:
-    """What keeps this promise from being whole: nobody measures FLOP. When somebody does, this test has to go."""
-    run = live(trainer="glutton.py", env={"HOW": "lie"}, device_seconds=3.0).start()
-    run.consent()
-    assert run.until("HALTED")["spent"]["flop"] == 0

@@ -111,7 +111,7 @@ def test_no_key_no_log_and_no_control(burglar: Live, home: Path) -> None:
 
 def test_no_key_of_another_run(live: Callable[..., Live], burglar: Live) -> None:
     """Runs of one project lie side by side."""
-    other = opening.begin(burglar.root / "charter.toml", burglar.path.parent, [], 0.0)
+    other = opening.begin(burglar.root / "charter.toml", burglar.path.parent, [], 0.0, {"flop_per_device_second": 1e12})
     secrets = [other.path / name for name in ("supervisor.key", "log/heads")]
     found = loot(burglar, read=secrets)
     assert [path for path in secrets if found[f"read {path}"] is True] == []

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import click
 
+from tenth import peak
 from tenth.charter import NAME
 from tenth.cli import sizes
 from tenth.cli.options import FOLDER, dry_run_option, json_option
@@ -38,8 +39,8 @@ epochs = 1
 
 # The most compute the whole run may use, evidence included. It cannot be raised afterwards.
 [ceiling]
-device_seconds = 36_000    # of one core, or of one accelerator, measured from outside: ten core-hours
-flop = 2.0e15              # as the trainer claims them
+device_seconds = {seconds}     # of one core, or of one accelerator, measured from outside: ten core-hours
+flop = {flop}             # at most: device-seconds times the measured peak of a device, {how} here
 
 # The least protection that is accepted: "full" needs bubblewrap, "partial" needs no package.
 [quarantine]
@@ -65,6 +66,7 @@ command = ["tenth-evidence", "completions"]
 # name = "lin"
 # key = "ssh-ed25519 AAAA..."
 """
+SECONDS = 36_000
 NOBODY = """\
 # No key was found here. Make one with 'tenth key new NAME', and put everyone's public line in place of this:
 # [[signatory]]
@@ -132,6 +134,7 @@ def _next_steps(folder: Path, data: Sequence[str], people: Sequence[KeyFile], pu
 def charter_text(name: str, purpose: str, data: Sequence[str], people: Sequence[KeyFile]) -> str:
     from tenth.quarantine import sandbox
 
+    fastest = peak.of_this_machine()["flop_per_device_second"]
     signatories = [
         f"[[signatory]]\nname = {_quoted(charter_name(one))}\nkey = {_quoted(one.public.line)}\n"
         for one in _distinct(people)
@@ -140,6 +143,9 @@ def charter_text(name: str, purpose: str, data: Sequence[str], people: Sequence[
         name=_quoted(name),
         purpose=_quoted(purpose),
         data=_quoted(list(data)),
+        seconds=SECONDS,
+        flop=f"{1.25 * SECONDS * fastest:.1e}".replace("e+", "e"),
+        how=f"{fastest:.1e} a second".replace("e+", "e"),
         level=_quoted(sandbox.level()),
         prompts=_quoted(_prompts(data)),
         people="\n".join(signatories) or NOBODY,

@@ -10,6 +10,7 @@ from typing import Any
 import click
 
 from tenth import charter as charters
+from tenth import peak
 from tenth.charter import LEVELS, Charter, Phase
 from tenth.cli import words
 from tenth.cli.beginning import PURPOSE
@@ -127,6 +128,7 @@ def _record(
         "gates": agreed.gates,
         "data": data,
         "ceiling": agreed.ceiling.record(),
+        "peak": peak.of_this_machine(),
         "lease": _limits(agreed),
         "level": {"wanted": agreed.quarantine.level, "holds": held(found)},
         "protections": holds,
@@ -152,10 +154,17 @@ def _print(agreed: Charter, data: list[dict[str, Any]], holds: list[dict[str, An
     _heading("Compute")
     for name, unit in (
         ("device_seconds", "device-seconds, measured from outside"),
-        ("flop", "FLOP, claimed by the trainer"),
+        ("flop", "FLOP: device-seconds times the measured peak of a device"),
     ):
         most, each = agreed.ceiling.record()[name], _limits(agreed)[name]
         click.echo(f"  at most {words.amount(most)} {unit}; {words.amount(each)} in one lease")
+    fastest = peak.of_this_machine()
+    per_second, ceiling = fastest["flop_per_device_second"], agreed.ceiling
+    click.echo(f"  a device here: {words.amount(per_second)} FLOP a second ({fastest['flop_how']})")
+    if ceiling.flop < ceiling.device_seconds * per_second:
+        click.secho(
+            f"  so the FLOP end it first, after {words.seconds(ceiling.flop / per_second)} device-seconds", fg="yellow"
+        )
     _heading("People")
     click.echo(f"  must all consent to each tenth: {words.names(agreed.signatories)}")
     click.echo(f"  can each stop it at any time:   {words.names([*agreed.signatories, *agreed.watchers])}")

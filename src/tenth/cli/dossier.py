@@ -181,7 +181,7 @@ def _halts(found: Replay, dossier: Mapping[str, Any]) -> Iterator[Text]:
 
 def _compute(dossier: Mapping[str, Any]) -> Iterator[Text]:
     spent, most = dossier["spent"], dossier["ceiling"]
-    for name, label in (("device_seconds", "device-seconds"), ("flop", "FLOP (claimed)")):
+    for name, label in (("device_seconds", "device-seconds"), ("flop", "FLOP, at most")):
         share = spent[name] / most[name]
         yield Text(f"{label:<16} {words.amount(spent[name])} of {words.amount(most[name])} spent, {share:.0%}")
 

@@ -10,6 +10,7 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
+from tenth import peak
 from tenth.cli import words
 from tenth.cli.find import is_live
 from tenth.errors import BrokenPromise, RunRefused
@@ -26,7 +27,8 @@ START_SECONDS = 120.0
 def open_run(charter: Path, runs: Path, found: Sequence[Probe] = ()) -> Path:
     """Make a run directory for a charter that was checked; what probing the quarantine found is pinned with it."""
     probes = [one.record() for one in found or probe()]
-    return begin(charter, runs, sandbox.means(leash.cgroup_parent() is not None), time.time(), probes).path
+    holds = sandbox.means(leash.cgroup_parent() is not None)
+    return begin(charter, runs, holds, time.time(), peak.of_this_machine(), probes).path
 
 
 def start(run: Path, *, exit_at_gate: bool = False) -> subprocess.Popen[bytes]:

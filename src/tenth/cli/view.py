@@ -155,7 +155,7 @@ class View:
         lines, status = [], self.run.status
         for name, label, show in (
             ("device_seconds", "device-seconds", words.seconds),
-            ("flop", "FLOP, claimed", words.amount),
+            ("flop", "FLOP, at most", words.amount),
         ):
             spent, most = status["spent"][name], status["ceiling"][name]
             share = spent / most

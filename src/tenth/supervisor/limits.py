@@ -1,4 +1,4 @@
-"""What a running trainer may not pass: compute, silence, processes, memory, what it writes. Each trips the run.
+"""What trips a running trainer: too much compute, memory, output, too many processes, a false claim, silence.
 
 The kernel holds some of it at once (quarantine/launch.py, and the group of a leash); all of it is looked at here, in
 between. Does not protect against: what is written or taken between two looks.
@@ -13,8 +13,8 @@ from tenth.supervisor.gathering import Trip, size
 from tenth.supervisor.rundir import RunDir
 from tenth.supervisor.trainee import Trainee
 
-MOST_FLOP_PER_DEVICE_SECOND = 1e16
-"""No device computes more; a larger claim is a false one."""
+CLAIM_MARGIN = 1.3
+"""How far the trainer's own count may lie above what the meter says was possible: the 30 % of C(2025) 7719, annex."""
 EXIT_SECONDS = 30.0
 """How long a trainer may take to end after it said that it is done."""
 MOST_FILES = 20_000
@@ -23,12 +23,17 @@ MOST_FILES = 20_000
 
 def compute(spent: Compute, limit: Compute, ceiling: Compute) -> None:
     """The lease's end, whatever the trainer says (promise 4)."""
-    if spent.flop > spent.device_seconds * MOST_FLOP_PER_DEVICE_SECOND:
-        raise Trip("claim", f"{spent.flop:g} FLOP in {spent.device_seconds:g} device-seconds")
     for name, value in spent.record().items():
         if value > limit.record()[name]:
             reason = "ceiling" if limit.record()[name] >= ceiling.record()[name] else "lease"
             raise Trip(reason, f"{name} {value:g} of {limit.record()[name]:g}")
+
+
+def claim(trainee: Trainee, peak: float) -> None:
+    """The trainer's own count of FLOP, against device-seconds times the measured peak of a device (FLOP/s)."""
+    possible = (trainee.leash.device_seconds() + 1) * peak  # a second, for what the meter has not seen yet
+    if trainee.flop > CLAIM_MARGIN * possible:
+        raise Trip("claim", f"{trainee.flop:g} FLOP are claimed, and at most {possible:g} were possible")
 
 
 def silence(trainee: Trainee, agreed: Quarantine) -> None:

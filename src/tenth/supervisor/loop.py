@@ -59,7 +59,7 @@ class Supervisor:
         self._selector = selectors.DefaultSelector()
         self.control = Control(run.path, self._selector, lambda who, request: people.answer(self, who, request))
         self._shards = Shards(run.path / "samples")
-        self._settled = self.history.state.spent
+        self._settled, self._peak = self.history.state.spent, run.peak
         """Spent by everything that has ended; the running tree's meter is added to it."""
         self._recover()
 
@@ -69,8 +69,9 @@ class Supervisor:
         if state.stance is Stance.RUNNING or thaw:
             when = "at a gate, with a frozen trainer" if thaw else "while the run was running"
             detail = f"the supervisor ended {when}"
-            self.record(("tripped", {"reason": "lost_supervisor", "detail": detail, "spent": state.spent.record()}))
-            self._settled = self.history.state.spent
+            spent = self._amount(max(0.0, state.reserved - state.spent.device_seconds))
+            self.record(("tripped", {"reason": "lost_supervisor", "detail": detail, "spent": spent.record()}))
+            self._settled = spent
 
     # --- the loop ----------------------------------------------------------------------------------------------------
 
@@ -149,14 +150,16 @@ class Supervisor:
         return entries
 
     def spent(self) -> Compute:
-        """Measured and claimed so far, evidence included."""
-        if self.trainee is None:
-            return self._settled
-        seconds = self._settled.device_seconds + self.trainee.leash.device_seconds()
-        return Compute(round(seconds, 3), self._settled.flop + self.trainee.flop)
+        """Measured so far, evidence included."""
+        return self._amount(self.trainee.leash.device_seconds()) if self.trainee else self._settled
+
+    def _amount(self, more: float) -> Compute:
+        """What is settled and so many device-seconds more: each may have computed as much as a device can."""
+        seconds = round(self._settled.device_seconds + more, 3)
+        return Compute(seconds, round(seconds * self._peak))
 
     def _charge(self, seconds: float) -> None:
-        self._settled = Compute(round(self._settled.device_seconds + seconds, 3), self._settled.flop)
+        self._settled = self._amount(seconds)
 
     def drop_trainee(self) -> None:
         """Kill what is left of the trainer and settle its meter."""
@@ -313,6 +316,7 @@ class Supervisor:
             self._watch_presence()
             if not self.trainee.frozen:
                 self._check_limits()
+                limits.claim(self.trainee, self._peak)
                 limits.silence(self.trainee, self.history.charter.quarantine)
             if now - self._metered > METERED_EVERY:
                 limits.room(self.trainee, self.history.charter.quarantine, self.run)

@@ -34,6 +34,11 @@ class RunDir:
         """The folder of the charter: what relative paths of data and commands are relative to."""
         return Path(self.manifest()["machine"]["root"])
 
+    @property
+    def peak(self) -> float:
+        """FLOP/s of one device at its best, as measured when the run was opened."""
+        return float(self.manifest()["machine"]["flop_per_device_second"])
+
     def neighbours(self) -> list[Path]:
         """This run and the others beside it: all that a trainer must not see."""
         return sorted(key.parent for key in self.path.parent.glob("*/supervisor.key"))

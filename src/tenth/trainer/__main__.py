@@ -24,7 +24,7 @@ def main(arguments: list[str] | None = None) -> int:
             if arguments is None and "TENTH_FD" in os.environ:
                 _begin_again_with_arenas()
             return _pretrain(started)
-        return {"generate": _generate, "write": _write, "convert": _convert}[options.verb](options)
+        return {"generate": _generate, "write": _write, "convert": _convert, "peak": _peak}[options.verb](options)
     except (TrainerError, ClientError) as error:
         print(f"tenth-trainer: {error}", file=sys.stderr)
         return 1
@@ -48,6 +48,7 @@ def _parser() -> argparse.ArgumentParser:
     convert.add_argument("checkpoint", type=Path)
     convert.add_argument("target", type=Path)
     convert.add_argument("--about", default="{}", help="JSON: what the model card says of its origin")
+    verbs.add_parser("peak", help="measure what a second of one device can compute, in FLOP")
     return parser
 
 
@@ -110,6 +111,13 @@ def _convert(options: argparse.Namespace) -> int:
 
     convert(options.checkpoint, options.target, json.loads(options.about))
     print(digest(options.target))
+    return 0
+
+
+def _peak(_: argparse.Namespace) -> int:
+    from .peak import per_device_second
+
+    print(per_device_second())
     return 0
 
 

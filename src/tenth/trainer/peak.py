@@ -46,6 +46,25 @@ def measure_peak(dtype: torch.dtype, device: torch.device) -> float:
     return 2.0 * SIZE**3 / best
 
 
+def per_device_second() -> float:
+    """FLOP in a second of processor time, by one thread, in the faster of float32 and bfloat16; or of one GPU's time.
+
+    Processor time and not the clock, so that other work on the machine does not make it look slower than it is.
+    """
+    if torch.cuda.is_available():
+        return max(measure_peak(dtype, torch.device("cuda")) for dtype in (torch.float32, torch.bfloat16))
+    torch.set_num_threads(1)
+    best = float("inf")
+    for dtype in (torch.float32, torch.bfloat16):
+        a = torch.ones(SIZE, SIZE, dtype=dtype)
+        for index in range(4):
+            start = time.thread_time()
+            torch.mm(a, a)
+            if index:
+                best = min(best, time.thread_time() - start)
+    return 2.0 * SIZE**3 / best
+
+
 def known_peak(precision: str, device: torch.device, work: Path) -> float:
     """As measured in this run's first lease on this machine: a ratio to it can be compared from tenth to tenth."""
     path = work / "cache" / f"peak-{precision}-{machine(device)}.json"

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from importlib import resources
 from pathlib import Path
 
-from tenth import keyfile
+from tenth import keyfile, peak
 from tenth.errors import WrongInput
 from tenth.keys import SigningKey
 from tenth.quarantine import sandbox
@@ -43,7 +43,6 @@ class Plan:
     """For the trainer. Threads that wait without spinning: beside other work, spinning is slower a hundredfold."""
     recipe: str | None = None
     """Text of the recipe; None: the trainer's recipe for the demo."""
-    flop: float = 6e13
     completions: Sequence[str] = ("def read(self, ", "class Error(", "for line in ")
     halt_seconds: float = 3.0
     """How long the halt is left standing, for people to see it."""
@@ -176,11 +175,12 @@ def _charter(plan: Plan, keys: Mapping[str, SigningKey]) -> str:
         for name, command in plan.evidence.items()
     )
     env = "env = { " + ", ".join(f'{name} = "{value}"' for name, value in plan.env.items()) + " }\n" if plan.env else ""
+    seconds = 600 * max(2, cores)
     return CHARTER.format(
         command=json.dumps(list(plan.command)),
         env=env,
-        device_seconds=600 * max(2, cores),
-        flop=repr(plan.flop),
+        device_seconds=seconds,
+        flop=repr(1.25 * seconds * peak.of_this_machine()["flop_per_device_second"]),
         level=sandbox.level(),
         evidence=evidence,
         people=people,
