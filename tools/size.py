@@ -23,7 +23,7 @@ SILENT = {tokenize.COMMENT, tokenize.NL, tokenize.NEWLINE, tokenize.INDENT, toke
 CORE = ("__init__", "errors", "encoding", "keys", "charter", "log", "state", "gate", "verify", "supervisor")
 WALLS = ("quarantine",)
 OUTSIDE = (
-    *("keyfile", "peak", "probes", "opening", "sanitise", "sinks", "client", "trainer", "evidence", "cli", "web"),
+    *("keyfile", "probes", "opening", "sanitise", "sinks", "client", "trainer", "evidence", "cli", "web"),
     "py.typed",
 )
 

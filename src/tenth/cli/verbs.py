@@ -37,6 +37,7 @@ VERBS: Mapping[str, tuple[str, str]] = {
     "chat": ("tenth.cli.generating", "Talk with a model in the terminal."),
     "convert": ("tenth.cli.converting", "Write a model as Hugging Face's libraries load it, or read theirs."),
     "metrics": ("tenth.cli.metrics", "Write the run's curves for TensorBoard, trackio, W&B, MLflow, CSV or JSONL."),
+    "serve": ("tenth.cli.serving", "Show every run in a browser: watch, pull, review, sign."),
     "completion": ("tenth.cli.completion", "Print a completion script for your shell."),
 }
 """Verb -> (module that holds it, what it does), in the order of help."""

@@ -1,0 +1,90 @@
+"""``python -m tenth.web``: serve the pages, and keep the cord's own process beside them. ``tenth serve`` starts it."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+
+import uvicorn
+
+from tenth.web.trust import Place, Seal, Session
+
+RESTART_SECONDS = 0.5
+
+
+def main() -> int:
+    given = arguments()
+    place = Place(given.name, given.port, bool(given.tls_key))
+    seal = Seal.kept_in(given.secret)
+    folder = given.folder.resolve()
+    if given.cord:
+        from tenth.web.cord import application as cord
+
+        threading.Thread(target=_end_with_parent, daemon=True).start()
+        return _serve(cord(folder, place, seal), given, given.port + 1)
+    for words in given.invite:
+        _say_link(place, seal, words, as_json=given.json)
+    if given.only_links:
+        return 0
+    from tenth.web.app import application as pages
+
+    threading.Thread(target=_keep_cord, daemon=True).start()
+    return _serve(pages(folder, place, seal), given, given.port)
+
+
+def _say_link(place: Place, seal: Seal, invited: str, *, as_json: bool) -> None:
+    name, _, role = invited.partition("=")
+    link = f"{place.origin}/sign-in?key={seal.link(Session(name, role))}"
+    words = f"{name} ({role}), one browser, within 15 minutes:\n  {link}"
+    print(json.dumps({"name": name, "role": role, "link": link}) if as_json else words, flush=True)
+
+
+def arguments() -> argparse.Namespace:
+    words = argparse.ArgumentParser(prog="python -m tenth.web")
+    words.add_argument("folder", type=Path)
+    words.add_argument("--secret", type=Path, required=True, help="file that seals sessions; made if it is missing")
+    words.add_argument("--bind", default="127.0.0.1", help="address to listen on")
+    words.add_argument("--name", default="localhost", help="host name that browsers use")
+    words.add_argument("--port", type=int, default=8710, help="of the pages; the cord has the next one")
+    words.add_argument("--tls-cert", type=Path)
+    words.add_argument("--tls-key", type=Path)
+    words.add_argument("--invite", action="append", default=[], metavar="NAME=ROLE", help="print a sign-in link")
+    words.add_argument("--only-links", action="store_true", help="print the links and end")
+    words.add_argument("--json", action="store_true", help="print each link as a line of JSON")
+    words.add_argument("--cord", action="store_true", help="be the cord's process")
+    return words.parse_args()
+
+
+def _serve(app: object, given: argparse.Namespace, port: int) -> int:
+    config = uvicorn.Config(
+        app, host=given.bind, port=port, log_level="warning", access_log=False, server_header=False,  # type: ignore[arg-type]
+        date_header=False, lifespan="auto", ws="none", http="h11", timeout_graceful_shutdown=1, timeout_keep_alive=30,
+        ssl_certfile=given.tls_cert, ssl_keyfile=given.tls_key,
+    )  # fmt: skip
+    server = uvicorn.Server(config)
+    server.run()
+    return 0 if server.started else 1
+
+
+def _keep_cord() -> None:
+    """Start the cord's process, and again if it ends. It ends with us: its standard input closes."""
+    while True:
+        process = subprocess.Popen([sys.executable, "-m", "tenth.web", *sys.argv[1:], "--cord"], stdin=subprocess.PIPE)
+        process.wait()
+        time.sleep(RESTART_SECONDS)
+
+
+def _end_with_parent() -> None:
+    while os.read(0, 1024):
+        pass
+    os._exit(0)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

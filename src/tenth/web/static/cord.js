@@ -1,0 +1,84 @@
+// @ts-check
+// The cord: one click or the key P stops the run. It asks nothing, has a port of its own, and says how long it took.
+
+import { at, el, writing } from "./dom.js";
+
+const LIVE_MS = 5_000;
+const ROUND_MS = 1_500;
+/** After so long without an answer, the other way is tried, too. */
+const SECOND_WAY_MS = 400;
+
+/** @param {string} run */
+export const cord = (run) => {
+  const place = at("cord");
+  const button = /** @type {HTMLButtonElement} */ (place.querySelector(".pull"));
+  const state = /** @type {HTMLElement} */ (place.querySelector(".cord-state"));
+  const base = `${document.body.dataset.cord}/cord/${encodeURIComponent(run)}`;
+  let heard = -Infinity;
+  let stance = "";
+  let result = "";
+  button.append(el("kbd", { "aria-hidden": "true" }, "P"));
+  button.setAttribute("aria-keyshortcuts", "p");
+
+  const show = () => {
+    const live = performance.now() - heard < LIVE_MS;
+    const said = result || (live ? (stance === "CLOSED" ? "the run is over" : "cord live") : "cord not live: tenth pull, from a shell");
+    place.dataset.live = String(live);
+    if (state.textContent !== said) state.textContent = said;
+  };
+
+  const round = async () => {
+    const began = performance.now();
+    try {
+      const answer = await fetch(`${base}/alive`, { credentials: "include", signal: AbortSignal.timeout(LIVE_MS - 500) });
+      const found = await answer.json();
+      if (found.live) {
+        heard = performance.now();
+        stance = found.stance;
+        place.dataset.round = String(Math.round(heard - began));
+      } else heard = -Infinity;
+    } catch { /* said by its silence */ }
+    show();
+  };
+
+  /** @param {number} pressed */
+  const pull = async (pressed) => {
+    if (button.disabled) return;
+    result = "pulling …";
+    place.dataset.pulled = "asked";
+    show();
+    const first = fetch(`${base}/pull`, { method: "POST", credentials: "include", keepalive: true, priority: "high" });
+    const late = new Promise((resolve) => { setTimeout(resolve, SECOND_WAY_MS); });
+    const second = Promise.race([first.then((answer) => (answer.ok ? null : late), () => null), late]).then(() =>
+      place.dataset.pulled === "asked" ? fetch(`/api/r/${encodeURIComponent(run)}/pull`, { method: "POST" }) : first);
+    try {
+      const answer = await Promise.any([first, second].map(async (way) => {
+        const came = await way;
+        const found = await came.json();
+        if (!came.ok) throw new Error(found.error?.found || found.error?.refused);
+        return found;
+      }));
+      const took = performance.now() - pressed;
+      place.dataset.pulled = "stopped";
+      place.dataset.took = took.toFixed(1);
+      const inside = answer.processes ? `, ${answer.processes} processes in ${answer.stopped_ms.toFixed(1)} ms` : "";
+      result = answer.running ? `stopped ${took.toFixed(0)} ms after you pressed${inside}` : "nothing was running";
+      if (answer.killed) result = `the supervisor did not answer and was killed, ${took.toFixed(0)} ms after you pressed`;
+    } catch (error) {
+      place.dataset.pulled = "failed";
+      result = "NOT STOPPED from here: use tenth pull, from a shell";
+    }
+    show();
+    setTimeout(() => { result = ""; show(); }, 60_000);
+  };
+
+  button.addEventListener("click", (event) => pull(event.timeStamp));
+  addEventListener("keydown", (event) => {
+    if (event.key.toLowerCase() !== "p" || event.ctrlKey || event.metaKey || event.altKey || event.repeat || writing(event)) return;
+    event.preventDefault();
+    pull(event.timeStamp);
+  });
+  round();
+  setInterval(round, ROUND_MS);
+  setInterval(show, 500);
+};

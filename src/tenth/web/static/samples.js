@@ -1,0 +1,211 @@
+// @ts-check
+// The samples as they come: newest first, a window of them in the page, and a queue for reviewers with keys.
+
+import { ask } from "./bus.js";
+import { diff } from "./diff.js";
+import { clock, writing } from "./dom.js";
+import { Component, h } from "./vendor/preact.mjs";
+
+/** @typedef {import("./bus.js").Sample} Sample */
+
+export const WINDOW = 200;
+/** Between two drawings of the list. */
+const DRAW_MS = 200;
+const SHORT = 700;
+
+/**
+ * @typedef {{run: string, first: Sample[], last: number, role: string}} Props
+ * @typedef {{rows: Sample[], paused: boolean, chosen: number | null, filter: string, order: "newest" | "ranked",
+ *   open: Set<number>, verdicts: Record<number, string>, before: Record<number, Sample | null>, noting: number | null,
+ *   said: string, found: Sample[] | null}} State
+ * @extends {Component<Props, State>}
+ */
+export class Samples extends Component {
+  /** @param {Props} props */
+  constructor(props) {
+    super(props);
+    /** @type {Sample[]} */ this.window = props.first.slice(0, WINDOW);
+    this.last = props.last;
+    this.seen = 0;
+    this.gaps = 0;
+    this.drawn = 0;
+    this.timer = 0;
+    /** @type {State} */
+    this.state = { rows: this.window, paused: false, chosen: null, filter: "", order: "newest", open: new Set(),
+      verdicts: {}, before: {}, noting: null, said: "", found: null };
+    this.key = this.key.bind(this);
+  }
+
+  componentDidMount() { addEventListener("keydown", this.key); this.again = setInterval(() => this.seek(), 3_000); }
+  componentWillUnmount() { removeEventListener("keydown", this.key); clearInterval(this.again); }
+
+  /** New samples, oldest first. What this page has already is left out; what it missed is asked for. @param {Sample[]} fresh */
+  async take(fresh) {
+    const rows = fresh.filter((row) => row.seq > this.last);
+    if (!rows.length) return;
+    if (rows[0].seq > this.last + 1) {
+      this.gaps++;
+      const missed = await ask(`/api/r/${this.props.run}/samples?after=${this.last}`);
+      rows.unshift(...missed.filter((/** @type {Sample} */ row) => row.seq > this.last && row.seq < rows[0].seq));
+    }
+    this.last = rows[rows.length - 1].seq;
+    this.seen += rows.length;
+    this.window = [...rows.slice(-WINDOW).reverse(), ...this.window].slice(0, WINDOW);
+    this.schedule();
+  }
+
+  schedule() {
+    if (this.timer) return;
+    this.timer = setTimeout(() => requestAnimationFrame(() => {
+      this.timer = 0;
+      this.drawn = performance.now();
+      const count = document.getElementById("samples-count");
+      if (count) {
+        count.textContent = `${this.last.toLocaleString("en")} so far`;
+        count.dataset.seen = String(this.seen);
+      }
+      if (this.still()) this.setState({ said: `${this.last - (this.state.rows[0]?.seq ?? this.last)} newer ones wait` });
+      else this.setState({ rows: this.window, said: "" });
+    }), Math.max(0, DRAW_MS - (performance.now() - this.drawn)));
+  }
+
+  /** Does the view hold still? Always while one sample is chosen, so that it does not slide away under a decision. */
+  still() { return this.state.paused || this.state.chosen !== null || this.state.filter !== "" || this.state.order !== "newest"; }
+
+  /** What the filter or the order finds among all samples kept, not only those in the page. */
+  async seek() {
+    const { filter, order } = this.state;
+    if (!filter && order === "newest") return;
+    const query = new URLSearchParams({ text: filter, ranked: order === "ranked" ? "1" : "0", most: "100" });
+    this.setState({ found: await ask(`/api/r/${this.props.run}/samples?${query}`) });
+  }
+
+  get shown() { return this.state.found ?? this.state.rows; }
+
+  /** @param {number} by */
+  move(by) {
+    const rows = this.shown;
+    const place = rows.findIndex((row) => row.seq === this.state.chosen);
+    const next = rows[Math.max(0, Math.min(rows.length - 1, place < 0 ? 0 : place + by))];
+    if (!next) return;
+    this.setState({ chosen: next.seq, noting: null }, () => {
+      const row = document.getElementById(`s${next.seq}`);
+      row?.scrollIntoView({ block: "nearest" });
+      row?.focus({ preventScroll: true });
+    });
+  }
+
+  /** @param {string} verdict @param {string} [note] */
+  async judge(verdict, note = "") {
+    const seq = this.state.chosen;
+    if (seq === null || this.props.role === "reader") return;
+    this.setState({ verdicts: { ...this.state.verdicts, [seq]: "…" } });
+    try {
+      await ask(`/api/r/${this.props.run}/reviews`, { seq, verdict, note });
+      this.setState({ verdicts: { ...this.state.verdicts, [seq]: verdict } });
+      if (verdict !== "note") this.move(1);
+    } catch (error) {
+      this.setState({ verdicts: { ...this.state.verdicts, [seq]: "not kept" }, said: String(error) });
+    }
+  }
+
+  /** @param {number} seq */
+  async compare(seq) {
+    if (seq in this.state.before) {
+      const { [seq]: _closed, ...rest } = this.state.before;
+      this.setState({ before: rest });
+      return;
+    }
+    const found = await ask(`/api/r/${this.props.run}/samples/${seq}/before`);
+    this.setState({ before: { ...this.state.before, [seq]: found } });
+  }
+
+  /** @param {number} seq */
+  toggle(seq) {
+    const open = new Set(this.state.open);
+    if (!open.delete(seq)) open.add(seq);
+    this.setState({ open });
+  }
+
+  /** @param {KeyboardEvent} event */
+  key(event) {
+    if (writing(event) || event.ctrlKey || event.metaKey || event.altKey) return;
+    const { chosen } = this.state;
+    /** @type {Record<string, () => void>} */
+    const keys = {
+      j: () => this.move(1), k: () => this.move(-1),
+      h: () => this.setState({ paused: !this.state.paused }),
+      Escape: () => this.setState({ chosen: null, noting: null, rows: this.window }),
+    };
+    if (chosen !== null) {
+      Object.assign(keys, {
+        " ": () => this.judge("fine"), f: () => this.judge("flag"), n: () => this.setState({ noting: chosen }),
+        d: () => this.compare(chosen), e: () => this.toggle(chosen),
+      });
+      if (event.key === " " && event.target instanceof HTMLElement && event.target.closest("button")) return;
+    }
+    if (!keys[event.key]) return;
+    event.preventDefault();
+    keys[event.key]();
+  }
+
+  render() {
+    const { paused, filter, order, said } = this.state;
+    return h("div", null,
+      h("div", { class: "tools", role: "toolbar", "aria-label": "Samples" },
+        h("button", { type: "button", "aria-pressed": String(paused), onClick: () => this.setState({ paused: !paused, rows: this.window }) },
+          paused ? "Go on" : "Hold still", h("kbd", { "aria-hidden": "true" }, "H")),
+        h("input", { type: "search", placeholder: "Filter all samples", "aria-label": "Filter all samples", value: filter,
+          onInput: (/** @type {any} */ event) => this.setState({ filter: event.target.value, found: null }, () => this.seek()) }),
+        h("select", { "aria-label": "Order", value: order,
+          onChange: (/** @type {any} */ event) => this.setState({ order: event.target.value, found: null }, () => this.seek()) },
+          h("option", { value: "newest" }, "uniform: newest first"),
+          h("option", { value: "ranked" }, "by signs of risk")),
+        h("span", { class: "count", role: "status" }, said)),
+      h("p", { class: "keys" }, ...[["J", "next"], ["K", "previous"], ["Space", "fine"], ["F", "flag"], ["N", "note"], ["D", "compare"], ["E", "expand"], ["Esc", "follow"]]
+        .map(([key, what]) => h("span", null, h("kbd", null, key), what))),
+      h("ol", { class: "samples" }, this.shown.map((row) => this.row(row))),
+      this.shown.length ? null : h("p", { class: "none" }, this.state.found ? "No sample fits." : "No sample has come yet."));
+  }
+
+  /** @param {Sample} row */
+  row(row) {
+    const { chosen, open, verdicts, before, noting } = this.state;
+    const mine = chosen === row.seq;
+    const long = row.text.length > SHORT && !open.has(row.seq);
+    const text = long ? row.text.slice(0, SHORT) : row.text;
+    const signs = /** @type {string[]} */ (JSON.parse(row.signs));
+    const verdict = verdicts[row.seq];
+    return h("li", { key: row.seq, id: `s${row.seq}`, class: "sample", tabIndex: mine ? 0 : -1, "aria-current": mine ? "true" : null,
+      "data-verdict": verdict, onClick: () => (mine ? null : this.setState({ chosen: row.seq })) },
+    h("header", null,
+      h("span", null, `step ${row.step.toLocaleString("en")}`),
+      h("span", { class: "stratum" }, "uniform"),
+      ...signs.map((sign) => h("span", { class: "sign", key: sign }, sign)),
+      h("time", null, clock(row.time)),
+      verdict ? h("span", { class: "verdict" }, verdict) : null),
+    row.seq in before ? this.compared(row, before[row.seq])
+      : h("pre", { class: "claim" }, h("b", null, row.prompt), text, long ? h("span", { class: "cut" }, ` … ${(row.text.length - SHORT).toLocaleString("en")} more characters`) : null),
+    mine ? h("footer", null,
+      h("button", { type: "button", onClick: () => this.judge("fine") }, "Fine"),
+      h("button", { type: "button", onClick: () => this.judge("flag") }, "Flag"),
+      h("button", { type: "button", onClick: () => this.setState({ noting: row.seq }) }, "Note"),
+      h("button", { type: "button", onClick: () => this.compare(row.seq) }, row.seq in before ? "Close comparison" : "Compare"),
+      row.text.length > SHORT ? h("button", { type: "button", onClick: () => this.toggle(row.seq) }, long ? "Expand" : "Shorten") : null) : null,
+    noting === row.seq ? h("form", { class: "noting", onSubmit: (/** @type {any} */ event) => {
+      event.preventDefault();
+      this.judge("note", event.target.elements.note.value);
+      this.setState({ noting: null });
+    } },
+    h("input", { name: "note", "aria-label": "Note on this sample", maxLength: 2000, ref: (/** @type {HTMLElement | null} */ node) => node?.focus(),
+      onKeyDown: (/** @type {any} */ event) => { if (event.key === "Escape") this.setState({ noting: null }); } }),
+    h("button", { type: "submit" }, "Keep")) : null);
+  }
+
+  /** @param {Sample} row @param {Sample | null} old */
+  compared(row, old) {
+    if (!old) return h("pre", { class: "claim" }, h("b", null, row.prompt), row.text, h("span", { class: "cut" }, " nothing was written to this prompt in the tenth before"));
+    return h("pre", { class: "claim" }, h("b", null, row.prompt),
+      ...diff(old.text, row.text).map((part, i) => h(part.kind === "same" ? "span" : part.kind === "gone" ? "del" : "ins", { key: i }, part.text)));
+  }
+}
