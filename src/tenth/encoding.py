@@ -192,6 +192,12 @@ def open_envelope(value: Any) -> tuple[bytes, bytes]:
     return payload, signature
 
 
+def write_all(file: int, data: bytes) -> None:
+    """All of it, however little the system takes at a time."""
+    while data:
+        data = data[os.write(file, data) :]
+
+
 def write_durably(path: Path, data: bytes, mode: int = 0o644) -> None:
     """Temp file, fsync, rename, fsync of the folder: after a crash the file is old or new, never half (promise 8)."""
     temporary = path.with_name(f".{path.name}.tmp")

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from tenth.encoding import read_plain
+from tenth.encoding import read_plain, write_all
 from tenth.errors import BadEncoding, BrokenPromise, TenthError
 from tenth.keys import PublicKey, SigningKey
 from tenth.log.entry import Entry
@@ -191,6 +191,5 @@ def _open(path: Path, kept: int) -> int:
 
 
 def _write(file: int, data: bytes) -> None:
-    while data:
-        data = data[os.write(file, data) :]
+    write_all(file, data)
     os.fdatasync(file)

@@ -6,22 +6,22 @@ import os
 import time
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
-from tenth.encoding import canonical, digest_file
+from tenth.encoding import canonical, digest_file, write_all
 
 MOST, SECONDS = 200, 10.0
 """A shard is closed when it holds MOST samples or is SECONDS old."""
 
 
 class Shards:
-    """The writer of the present shard."""
+    """The writer of the present shard. One that could not be written whole stays on disk, outside the log."""
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
         # A shard that a crash left open keeps its number and stays outside the log.
         self._made = max((int(path.stem) for path in folder.glob("[0-9]*.jsonl")), default=0)
-        self._file: BinaryIO | None = None
+        self._file: int | None = None
         self._count, self._since = 0, 0.0
 
     @property
@@ -34,18 +34,28 @@ class Shards:
 
     def add(self, sample: Mapping[str, Any]) -> None:
         if self._file is None:
-            self._file, self._since = self._path.open("xb"), time.monotonic()
-        self._file.write(canonical(dict(sample)) + b"\n")
-        self._file.flush()
+            self._file = os.open(self._path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o644)
+            self._since = time.monotonic()
+        try:
+            write_all(self._file, canonical(dict(sample)) + b"\n")
+        except OSError:
+            os.close(self._leave(self._file))
+            raise
         self._count += 1
 
     def close(self) -> list[tuple[str, dict[str, Any]]]:
         """Make the shard durable and return its ``sampled`` event, if there is one to record."""
         if self._file is None:
             return []
-        os.fsync(self._file.fileno())
-        self._file.close()
-        record = {"path": f"samples/{self._path.name}", "sha256": digest_file(self._path), "count": self._count}
+        path, count, file = self._path, self._count, self._leave(self._file)
+        try:
+            os.fsync(file)
+        finally:
+            os.close(file)
+        return [("sampled", {"path": f"samples/{path.name}", "sha256": digest_file(path), "count": count})]
+
+    def _leave(self, file: int) -> int:
+        """The next sample begins another shard."""
         self._file, self._count = None, 0
         self._made += 1
-        return [("sampled", record)]
+        return file

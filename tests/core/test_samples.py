@@ -1,0 +1,60 @@
+"""Is what the log says of a shard true, whatever the disk does?"""
+
+from __future__ import annotations
+
+import errno
+import os
+from pathlib import Path
+
+import pytest
+
+from tenth.encoding import digest_file
+from tenth.supervisor.samples import Shards
+
+SAMPLE = {"step": 1, "prompt": "def ", "text": "f(): pass"}
+
+
+def test_a_shard_is_recorded_with_what_it_holds(tmp_path: Path) -> None:
+    shards = Shards(tmp_path)
+    assert shards.close() == []
+    for _ in range(3):
+        shards.add(SAMPLE)
+    ((event, body),) = shards.close()
+    path = tmp_path / "000001.jsonl"
+    assert event == "sampled"
+    assert body == {"path": "samples/000001.jsonl", "sha256": digest_file(path), "count": 3}
+    assert len(path.read_bytes().splitlines()) == 3
+
+
+def test_a_shard_that_could_not_be_written_whole_stays_outside_the_log(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shards, real = Shards(tmp_path), os.write
+    shards.add(SAMPLE)
+
+    def fail(file: int, data: bytes) -> int:
+        if len(data) > 20:
+            return real(file, data[:20])
+        raise OSError(errno.EIO, "the disk is broken")
+
+    with monkeypatch.context() as broken, pytest.raises(OSError, match="broken"):
+        broken.setattr(os, "write", fail)
+        shards.add(SAMPLE)
+    assert shards.close() == [], "its last line is torn"
+    shards.add(SAMPLE)
+    ((_, body),) = shards.close()
+    assert (body["path"], body["count"]) == ("samples/000002.jsonl", 1)
+
+
+def test_a_shard_that_was_not_made_durable_stays_outside_the_log(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(_file: int) -> None:
+        raise OSError(errno.EIO, "the disk is broken")
+
+    shards = Shards(tmp_path)
+    shards.add(SAMPLE)
+    with monkeypatch.context() as broken, pytest.raises(OSError, match="broken"):
+        broken.setattr(os, "fsync", fail)
+        shards.close()
+    assert shards.close() == [], "a second fsync would say that all is well"
