@@ -37,9 +37,10 @@ def test_a_shard_that_could_not_be_written_whole_stays_outside_the_log(
             return real(file, data[:20])
         raise OSError(errno.EIO, "the disk is broken")
 
-    with monkeypatch.context() as broken, pytest.raises(OSError, match="broken"):
-        broken.setattr(os, "write", fail)
+    monkeypatch.setattr(os, "write", fail)
+    with pytest.raises(OSError, match="broken"):
         shards.add(SAMPLE)
+    monkeypatch.undo()
     assert shards.close() == [], "its last line is torn"
     shards.add(SAMPLE)
     ((_, body),) = shards.close()
@@ -54,7 +55,8 @@ def test_a_shard_that_was_not_made_durable_stays_outside_the_log(
 
     shards = Shards(tmp_path)
     shards.add(SAMPLE)
-    with monkeypatch.context() as broken, pytest.raises(OSError, match="broken"):
-        broken.setattr(os, "fsync", fail)
+    monkeypatch.setattr(os, "fsync", fail)
+    with pytest.raises(OSError, match="broken"):
         shards.close()
+    monkeypatch.undo()
     assert shards.close() == [], "a second fsync would say that all is well"
