@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterable
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -39,6 +40,11 @@ class Text:
     def encode(self, texts: list[str]) -> list[list[int]]:
         return [encoding.ids for encoding in self._inner.encode_batch_fast(texts, add_special_tokens=False)]
 
+    def encode_words(self, words: list[bytes]) -> list[list[int]]:
+        """Ids of ASCII words, each cut as a byte-level BPE's pattern does: past the library's own cutting."""
+        letters, merge = _byte_letters(), self._inner.model.tokenize
+        return [[token.id for token in merge(word.decode("ascii").translate(letters))] for word in words]
+
     def decode(self, ids: list[int]) -> str:
         """Text of the ids, bytes that are no UTF-8 replaced, special tokens left out."""
         text: str = self._inner.decode(ids, skip_special_tokens=True)
@@ -58,6 +64,15 @@ class Text:
     def to_json(self) -> str:
         text: str = self._inner.to_str()
         return text
+
+
+@cache
+def _byte_letters() -> dict[int, str]:
+    """The letter that a byte-level BPE knows each ASCII byte by."""
+    from tokenizers import pre_tokenizers
+
+    level = pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False)
+    return {byte: level.pre_tokenize_str(chr(byte))[0][0] for byte in range(128)}
 
 
 def from_json(text: str) -> Text:

@@ -1,8 +1,9 @@
 """Text to packed tokens, fast: a word that was seen before is looked up, only a new one goes through the library.
 
 The pattern that cuts words runs on bytes, where it means the same as tokenizer.PATTERN does on ASCII text. A stretch
-with other characters goes to the library as a whole; stretches are cut only before a letter that begins a line, where
-every word ends whatever stands around it. tests/trainer/test_words.py holds both ways to the same tokens.
+with other characters goes to the library as a whole; stretches are cut only where the first sign of a line begins,
+after its indentation: what takes a line break takes the blanks behind it, so every word ends there, whatever stands
+around it. tests/trainer/test_words.py holds both ways to the same tokens.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ from .tokenizer import PATTERN, Text
 WORD = re.compile(
     rb"[^\r\nA-Za-z0-9]?[A-Za-z]+|[0-9]{1,3}| ?[^\sA-Za-z0-9]+(?:\r?\n[ \t]*)?|\s*[\r\n]+[ \t]*|\s+(?!\S)|\s+"
 )
-LINE = re.compile(rb"\n(?=[A-Za-z])")
+LINE = re.compile(rb"\n[ \t]*(?=[!-~])")
 PIECE = 1 << 20  # bytes; a longer text is encoded piece by piece, cut at line ends
 REMEMBERED = 400_000  # words, about 60 MB
 
@@ -57,7 +58,7 @@ class Encoder:
             if len(seen) > REMEMBERED:
                 seen.clear()
         new = [word for word in dict.fromkeys(words) if word not in seen]
-        for word, ids in zip(new, self._text.encode([word.decode() for word in new]), strict=True):
+        for word, ids in zip(new, self._text.encode_words(new), strict=True):
             seen[word] = self._pack(ids)
         return b"".join([seen[word] for word in words])
 
@@ -86,7 +87,7 @@ def _is_ours(about: dict[str, object]) -> bool:
 
 
 def _stretches(content: bytes) -> Iterator[bytes]:
-    """Cut before every letter that begins a line; neighbours that are ASCII stay together."""
+    """Cut where lines begin; neighbours that are ASCII, or that are not, stay together."""
     start = at = 0
     plain = True
     for cut in [match.end() for match in LINE.finditer(content)] + [len(content)]:
