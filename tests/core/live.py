@@ -90,12 +90,15 @@ class Live:
     level: str = "none"
     silence_seconds: float = 60
     loopback: bool = False
+    seal: bool = False
+    escrow: str | None = None
     peak: float = 1e12
     timeout_seconds: float = 60
     unwatched: str = "go"
     every: int = 10
     phases: int = 1
     prompts: Sequence[str] = ()
+    samples_per_minute: float = 20
     machine: str | None = None
     python: Sequence[str] = (PYTHON,)
     """What starts the supervisor's interpreter."""
@@ -139,7 +142,11 @@ class Live:
         lines += ["[ceiling]", f"device_seconds = {self.device_seconds}", f"flop = {self.flop}", ""]
         lines += ["[quarantine]", f'level = "{self.level}"', f"silence_seconds = {self.silence_seconds}"]
         lines += [*(["loopback = true"] if self.loopback else []), ""]
-        lines += ["[watch]", f'unwatched = "{self.unwatched}"', f"prompts = {json.dumps(list(self.prompts))}", ""]
+        if self.seal:
+            lines += ["[seal]", "checkpoints = true"]
+            lines += [f'escrow = "{self.keys[self.escrow].public.line}"'] if self.escrow else []
+        lines += ["[watch]", f'unwatched = "{self.unwatched}"', f"samples_per_minute = {self.samples_per_minute}"]
+        lines += [f"prompts = {json.dumps(list(self.prompts))}", ""]
         for name, words in self.evidence:
             lines += ["[[evidence]]", f'name = "{name}"', f"command = {json.dumps(list(words))}"]
             lines += [f"timeout_seconds = {self.timeout_seconds}", ""]
@@ -294,15 +301,24 @@ class Live:
             facts["subjects"] = statement.subjects_of(status["dossier"], self.dossier(status["dossier"]))
         return statement.sign(event, **{**facts, **changes})
 
-    def submit(self, envelope: Json) -> Json:
-        answer = self.ask(do="submit", envelope=envelope)
+    def share(self, name: str) -> Json:
+        """This person's share of the key of the checkpoint on the table, if it is sealed."""
+        checkpoint = (self.dossier()["checkpoint"] or {"path": "checkpoints/00"}) if self.seal else None
+        if checkpoint is None or not (file := self.path / (checkpoint["path"] + SHARES)).exists():
+            return None
+        shares = cipher.read_shares(file.read_bytes(), self.name, checkpoint["digest"])
+        return cipher.pass_on(shares, name, self.keys[name], self.begun.key().public if self.begun else None)
+
+    def submit(self, envelope: Json, share: Json = None) -> Json:
+        answer = self.ask(do="submit", envelope=envelope, share=share)
         if answer["ok"]:
             self.acknowledged[answer["index"]] = envelope["payload"]
         return answer
 
     def say(self, event: str, name: str, **changes: Json) -> Json:
         """Sign and submit; must be accepted."""
-        answer = self.submit(self.sign(event, name, self.status(), **changes))
+        share = self.share(name) if event == "consented" else None
+        answer = self.submit(self.sign(event, name, self.status(), **changes), share)
         assert answer["ok"], answer
         return answer
 
@@ -310,7 +326,7 @@ class Live:
         """Of these people, or of everyone whose consent is awaited."""
         status = self.until("GATE")
         for name in names or status["waiting_for"]:
-            answer = self.submit(self.sign("consented", name, status))
+            answer = self.submit(self.sign("consented", name, status), self.share(name))
             assert answer["ok"], answer
 
     def run_to(self, stance: str, *, gate: int | None = None) -> Status:

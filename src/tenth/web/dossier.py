@@ -85,6 +85,8 @@ def _before(room: Room, earlier: list[Facts], dossier: Facts) -> Facts | None:
 
 def _changes(room: Room, dossier: Facts, before: Facts | None) -> Iterator[Facts]:
     """What is not as it was when people last approved."""
+    if dossier["frozen"]:
+        yield {"what": "trainer", "now": "stands frozen in the middle of its tenth", "was": ""}
     if dossier["checkpoint"] is None:
         yield {"what": "weights", "now": "nothing is trained yet: this gate is about the charter itself", "was": ""}
         for row in decode(read_plain(room.path / "manifest.json"))["data"]:
@@ -100,8 +102,6 @@ def _changes(room: Room, dossier: Facts, before: Facts | None) -> Iterator[Facts
         changed = now != was and bool(before)
         if name == "checkpoint" or changed:
             yield {"what": name, "now": now, "was": was if changed else "", "digest": True}
-    if dossier["frozen"]:
-        yield {"what": "trainer", "now": "stands frozen in the middle of its tenth", "was": ""}
 
 
 def _short(value: Any) -> str:

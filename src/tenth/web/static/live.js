@@ -5,19 +5,20 @@ import { curves } from "./curves.js";
 import { amount, at, clock, el } from "./dom.js";
 import { frame } from "./frame.js";
 import { Samples } from "./samples.js";
-import { createRef, h, render } from "./vendor/preact.mjs";
+import { h, render } from "./vendor/preact.mjs";
 
 const EVENTS = 12;
 const QUIET = new Set(["metered", "sampled"]);
-const samples = createRef();
+/** @type {Samples | null} */
+let samples = null;
 
 const { run, facts } = frame((news, known) => {
-  if (news.samples) samples.current?.take(news.samples);
+  if (news.samples) samples?.take(news.samples);
   if (news.entries) for (const entry of news.entries) if (!QUIET.has(entry.event)) told(entry);
   figures(known);
 });
 
-render(h(Samples, { ref: samples, run, first: facts.samples, last: facts.cursor[1], role: document.body.dataset.role ?? "reader" }), at("samples"));
+render(h(Samples, { ready: (/** @type {Samples} */ one) => { samples = one; }, run, first: facts.samples, last: facts.cursor[1], role: document.body.dataset.role ?? "reader" }), at("samples"));
 at("samples-count").textContent = facts.cursor[1] ? `${facts.cursor[1].toLocaleString("en")} so far` : "";
 curves(run, facts.series, at("curves"));
 

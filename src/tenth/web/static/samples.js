@@ -14,7 +14,7 @@ const DRAW_MS = 200;
 const SHORT = 700;
 
 /**
- * @typedef {{run: string, first: Sample[], last: number, role: string}} Props
+ * @typedef {{run: string, first: Sample[], last: number, role: string, ready: (me: Samples) => void}} Props
  * @typedef {{rows: Sample[], paused: boolean, chosen: number | null, filter: string, order: "newest" | "ranked",
  *   open: Set<number>, verdicts: Record<number, string>, before: Record<number, Sample | null>, noting: number | null,
  *   said: string, found: Sample[] | null}} State
@@ -36,7 +36,7 @@ export class Samples extends Component {
     this.key = this.key.bind(this);
   }
 
-  componentDidMount() { addEventListener("keydown", this.key); this.again = setInterval(() => this.seek(), 3_000); }
+  componentDidMount() { this.props.ready(this); addEventListener("keydown", this.key); this.again = setInterval(() => this.seek(), 3_000); }
   componentWillUnmount() { removeEventListener("keydown", this.key); clearInterval(this.again); }
 
   /** New samples, oldest first. What this page has already is left out; what it missed is asked for. @param {Sample[]} fresh */

@@ -44,12 +44,14 @@ export const signing = (place, run, facts) => {
   const hand = async (event) => {
     const file = /** @type {HTMLInputElement} */ (event.target).files?.[0];
     if (!file) return;
+    said.textContent = "";
     try {
       const answer = await ask(`/api/r/${run}/submit`, { envelope: JSON.parse(await file.text()) });
       said.textContent = `It stands in the log as entry ${answer.index}.`;
     } catch (error) {
       said.textContent = String(error instanceof Error ? error.message : error);
     }
+    /** @type {HTMLInputElement} */ (event.target).value = "";
   };
 
   draw();
