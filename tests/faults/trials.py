@@ -1,0 +1,116 @@
+"""Spoil one call of a story, let people go on, and say what was lost."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from faults.story import Story
+
+WRITES = {"write", "pwrite64"}
+HOWS = ("before", "after", "torn", "EIO", "ENOSPC")
+TRIES = 3
+"""So often a call is looked for that did not come where it was expected."""
+STARTS = 6
+"""A supervisor that ends by itself may be started so often until the story is told."""
+
+Json = Any
+
+
+@dataclass(frozen=True)
+class Point:
+    """One call of the undisturbed story."""
+
+    number: int
+    name: str
+    path: str
+
+
+@dataclass
+class Found:
+    """What came of spoiling one call."""
+
+    point: Point
+    how: str
+    reached: bool = False
+    """The call came, and was spoiled."""
+    status: int | None = None
+    """Exit status of the supervisor whose call it was."""
+    faults: list[str] = field(default_factory=list)
+    exact: bool = False
+    """The last checkpoint is, byte for byte, that of the undisturbed story."""
+
+    @property
+    def well(self) -> bool:
+        return self.reached and self.exact and not self.faults
+
+    def __str__(self) -> str:
+        what = "; ".join(self.faults) or ("not exact" if self.reached else "not reached")
+        return f"{self.how} at call {self.point.number}, {self.point.name} {self.point.path}: {what}"
+
+
+def points(story: Story) -> list[Point]:
+    """Tell the story undisturbed and list its calls. All must be well."""
+    story.again()
+    story.start({})
+    status = story.go_on()
+    assert (status, story.faults()) == (0, []), (status, story.faults(), story.run.said())
+    return [Point(call["number"], call["name"], call["path"]) for call in story.calls() if call["number"]]
+
+
+def spoil(story: Story, point: Point, how: str, result: bytes) -> Found:
+    """Tell it with this call spoiled, look at what lies there, go on to the end, and look again."""
+    for _ in range(TRIES):
+        found = _spoil(story, point, how, result)
+        if found.reached:
+            break
+    return found
+
+
+def _spoil(story: Story, point: Point, how: str, result: bytes) -> Found:
+    found = Found(point, how)
+    story.again()
+    try:
+        story.start({"at": point.number, "how": how})
+        found.status = story.go_on()
+        spoiled = [Point(call["number"], call["name"], call["path"]) for call in story.calls() if call["spoiled"]]
+        found.reached = spoiled == [point]
+        found.faults += story.faults()
+        for _ in range(STARTS):
+            if story.run.events()[-1] == "closed":
+                break
+            story.start()
+            story.go_on()
+            found.faults += [f"after it was started again: {fault}" for fault in story.faults()]
+        found.exact = story.run.events()[-1] == "closed" and story.run.result() == result
+    except AssertionError as error:
+        found.faults.append(f"{type(error).__name__}: {error}"[:1500])
+        story.run.close()
+    return found
+
+
+def wanted(all_of_them: Iterable[Point], hows: Sequence[str] = HOWS) -> list[tuple[Point, str]]:
+    """Each call in each way in which it can be spoiled."""
+    return [(point, how) for point in all_of_them for how in hows if how != "torn" or point.name in WRITES]
+
+
+def spoil_all(stories: Sequence[Story], work: Sequence[tuple[Point, str]], result: bytes) -> Iterator[Found]:
+    """As many at a time as there are stories."""
+    idle = list(stories)
+
+    def one(task: tuple[Point, str]) -> Found:
+        story = idle.pop()
+        try:
+            return spoil(story, *task, result)
+        finally:
+            idle.append(story)
+
+    with ThreadPoolExecutor(len(stories)) as pool:
+        yield from pool.map(one, work)
+
+
+def stories(folder: Path, count: int, machine: str | None = None) -> list[Story]:
+    return [Story(folder / f"story{number}", machine) for number in range(count)]
