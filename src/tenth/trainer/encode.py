@@ -15,6 +15,7 @@ from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
 from dataclasses import dataclass
 from multiprocessing.connection import wait
+from multiprocessing.queues import Queue
 from pathlib import Path
 
 from . import tokenizer
@@ -120,41 +121,51 @@ def _from_json(where: str, line: bytes, column: str) -> tuple[bytes, str]:
 
 
 @contextmanager
-def encoding(work: Work, workers: int) -> Iterator[Encoding]:
-    """Workers that end with this block, or with this process, however it dies."""
-    if workers <= 1:
-        yield Encoding(Worker(work), None)
+def encoders(count: int) -> Iterator[Encoders]:
+    """As many workers, on their way; they end with this block, or with this process, however it dies."""
+    if count <= 1:
+        yield Encoders()
         return
+    spawn = multiprocessing.get_context("spawn")
     try:
-        pool = ProcessPoolExecutor(workers, multiprocessing.get_context("spawn"), _begin, (work,))
+        given = spawn.Queue()
+        pool = ProcessPoolExecutor(count, spawn, _begin, (given,))
+        for _ in range(count):  # else it starts none before there is work, and starting takes a while
+            pool.submit(_loaded)
     except OSError:  # a quarantine without shared memory: slower, and the same bytes
-        yield Encoding(Worker(work), None)
+        yield Encoders()
         return
     with pool:
         try:
-            yield Encoding(None, pool, workers)
+            yield Encoders(pool, given, count)
         finally:
             pool.shutdown(wait=False, cancel_futures=True)
+            given.cancel_join_thread()  # what nobody took, after an error, is not waited for
+            given.close()
 
 
 @dataclass(frozen=True)
-class Encoding:
-    worker: Worker | None
-    pool: ProcessPoolExecutor | None
-    workers: int = 1
+class Encoders:
+    """Without a pool, this process is the only worker."""
 
-    def run(self, batches: Iterable[Batch]) -> Iterator[tuple[Batch, list[Encoded]]]:
-        """The batches in their order, a few of them ahead. Raises CorpusError for what a worker refuses."""
-        if self.pool is None:
-            assert self.worker is not None
+    _pool: ProcessPoolExecutor | None = None
+    _given: Queue[Work] | None = None
+    count: int = 1
+
+    def run(self, work: Work, batches: Iterable[Batch]) -> Iterator[tuple[Batch, list[Encoded]]]:
+        """The batches in their order, a few of them ahead; once only. Raises CorpusError for what a worker refuses."""
+        if self._pool is None or self._given is None:
+            worker = Worker(work)
             for batch in batches:
-                yield batch, self.worker(batch)
+                yield batch, worker(batch)
             return
+        for _ in range(self.count):
+            self._given.put(work)
         waiting: deque[tuple[Batch, Future[list[Encoded]]]] = deque()
         try:
             for batch in batches:
-                waiting.append((batch, self.pool.submit(_encode, batch)))
-                if len(waiting) > AHEAD * self.workers:
+                waiting.append((batch, self._pool.submit(_encode, batch)))
+                if len(waiting) > AHEAD * self.count:
                     done, result = waiting.popleft()
                     yield done, result.result()
             while waiting:
@@ -167,15 +178,16 @@ class Encoding:
             ) from None  # fmt: skip
 
 
+_given: list[Queue[Work]] = []
 _worker: list[Worker] = []
 
 
-def _begin(work: Work) -> None:
+def _begin(given: Queue[Work]) -> None:
     """A worker's start. Ctrl-C is its parent's business, and it does not outlive its parent."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     os.environ["TOKENIZERS_PARALLELISM"] = "false"
     threading.Thread(target=_end_with_parent, daemon=True).start()
-    _worker.append(Worker(work))
+    _given.append(given)
 
 
 def _end_with_parent() -> None:
@@ -185,5 +197,11 @@ def _end_with_parent() -> None:
     os._exit(1)
 
 
+def _loaded() -> None:
+    import tokenizers  # noqa: F401 (what takes the time)
+
+
 def _encode(batch: Batch) -> list[Encoded]:
+    if not _worker:
+        _worker.append(Worker(_given[0].get()))
     return _worker[0](batch)

@@ -25,7 +25,7 @@ import numpy as np
 from . import numbering, tokenizer
 from .documents import Split, split, tail, to_utf8
 from .duplicates import Seen
-from .encode import Encoded, Part, Work, contents, encoding
+from .encode import Encoded, Encoders, Part, Work, contents, encoders
 from .errors import CorpusError
 from .shard_writer import PROGRESS, Writer, room_on_disk, write_whole
 from .shards import MANIFEST, ROW, SIDES, Prepared, open_prepared
@@ -82,6 +82,7 @@ class Progress:
 
 
 Show = Callable[[Progress], None]
+Run = Callable[[Iterable[Batch]], Iterator[tuple[Batch, list[Encoded]]]]  # batches to what was made of them
 
 
 @dataclass
@@ -120,6 +121,12 @@ class Job:
         self.show(Progress("Looking at the sources"))
         found, size = self.source.fingerprint()
         state = self._state(partial, settings, found)
+        with encoders(self.workers if size >= WORTH_WORKERS else 1) as workers:
+            self._write(partial, settings, found, size, state, workers)
+
+    def _write(
+        self, partial: Path, settings: dict[str, Any], found: str, size: int, state: dict[str, Any], workers: Encoders
+    ) -> None:
         if "split" not in state:
             state |= {"settings": settings, "sources": found, "split": _as_json(self._split())}
             self.show(Progress("Making the tokenizer"))
@@ -129,7 +136,8 @@ class Job:
         split_now = _split_from(state)
         writer = Writer(partial, text.vocabulary, isinstance(self.source, Listed), state.get("writer", {}))
         try:
-            self._encode(writer, Work(text.to_json(), split_now, self.settings.column), state, size)
+            work = Work(text.to_json(), split_now, self.settings.column)
+            self._encode(writer, lambda batches: workers.run(work, batches), state, size)
             report = state["report"]
             if not writer.tokens:
                 left_out = ", ".join(f"{count} {name}" for name, count in report.items() if count) or "nothing there"
@@ -196,7 +204,7 @@ class Job:
             if wanted <= 0:
                 return
 
-    def _encode(self, writer: Writer, work: Work, state: dict[str, Any], size: int) -> None:
+    def _encode(self, writer: Writer, run: Run, state: dict[str, Any], size: int) -> None:
         report = Report(**state.get("report", {}))
         done, done_bytes = int(state.get("batches", 0)), int(state.get("bytes", 0))
         seen = _already_seen(writer)
@@ -206,30 +214,28 @@ class Job:
                     if file.why_not != "excluded":  # that was asked for
                         writer.skip(file.name, file.why_not)
                     _count(report, file.why_not)
-        few = min(self.workers, 1 if size < WORTH_WORKERS else self.workers)
         paused, rows_before = time.monotonic(), _GoneRows(self.gone, writer)
         batches = itertools.islice(self.source.batches(), done, None)
-        with encoding(work, few) as encoders:
-            for batch, documents in encoders.run(batches):
-                fresh = iter(seen.add([document.digest for document in documents if not document.skipped]))
-                for document in documents:
-                    if document.skipped:
-                        self._skip(writer, report, document)
-                    elif not next(fresh) and self.gone is None:
-                        writer.skip(document.name, "duplicate")
-                        report.duplicates += 1
-                    else:
-                        rows_before.up_to(document)
-                        writer.write(document)
-                        report.replaced += document.replaced
-                        report.bytes += sum(part.size for part in document.parts if not part.held_out)
-                done, done_bytes = done + 1, done_bytes + batch.size
-                state |= {"batches": done, "bytes": done_bytes, "report": dataclasses.asdict(report)}
-                self.show(Progress("Encoding", done_bytes, size, writer.documents, writer.tokens))
-                if time.monotonic() - paused > PAUSE and self.gone is None:
-                    state["writer"] = writer.pause()
-                    write_whole(writer.folder / PROGRESS, json.dumps(state).encode())
-                    paused = time.monotonic()
+        for batch, documents in run(batches):
+            fresh = iter(seen.add([document.digest for document in documents if not document.skipped]))
+            for document in documents:
+                if document.skipped:
+                    self._skip(writer, report, document)
+                elif not next(fresh) and self.gone is None:
+                    writer.skip(document.name, "duplicate")
+                    report.duplicates += 1
+                else:
+                    rows_before.up_to(document)
+                    writer.write(document)
+                    report.replaced += document.replaced
+                    report.bytes += sum(part.size for part in document.parts if not part.held_out)
+            done, done_bytes = done + 1, done_bytes + batch.size
+            state |= {"batches": done, "bytes": done_bytes, "report": dataclasses.asdict(report)}
+            self.show(Progress("Encoding", done_bytes, size, writer.documents, writer.tokens))
+            if time.monotonic() - paused > PAUSE and self.gone is None:
+                state["writer"] = writer.pause()
+                write_whole(writer.folder / PROGRESS, json.dumps(state).encode())
+                paused = time.monotonic()
         rows_before.finish()
         state["report"] = dataclasses.asdict(report)
 
