@@ -24,6 +24,7 @@ CORE = ("__init__", "errors", "encoding", "keys", "charter", "log", "state", "ga
 WALLS = ("quarantine",)
 OUTSIDE = (
     *("keyfile", "probes", "opening", "sanitise", "sinks", "client", "trainer", "evidence", "cli", "web"),
+    "witness",
     "py.typed",
 )
 

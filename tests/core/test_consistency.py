@@ -113,6 +113,7 @@ def test_the_edges(old: int, new: int) -> None:
     assert holds == (old in (0, new))
     assert not is_consistent(old, ROOTS[max(old, 0)], new, ROOTS[new], [bytes(32)])
     assert old != 0 or not is_consistent(0, ROOTS[1], new, ROOTS[new], [])
+    assert new != 0 or not is_consistent(old, ROOTS[old], 0, ROOTS[1], []), "of nothing there is one root"
 
 
 @given(st.integers(1, 3000), st.integers(0, 3000))

@@ -6,13 +6,14 @@ from pathlib import Path
 
 import click
 
-from tenth.cli import packs, words
+from tenth.cli import packs, witnesses, words
 from tenth.cli.find import find_run
 from tenth.cli.options import FILE, dry_run_option, json_option, run_argument
 from tenth.cli.outcome import emit
 from tenth.cli.replay import audit, replay
 from tenth.sanitise import plain
 from tenth.verify import Report
+from tenth.witness.kept import FILE as COSIGNATURES
 
 README = """\
 This is the auditor's pack of the run {run}, as it was at {entries} log entries.
@@ -32,6 +33,7 @@ To check by hand, with nothing of tenth's:
 
   log/entries.jsonl   one event a line; the leaves of an RFC 6962 Merkle tree (SHA-256)
   log/heads           the signed summaries: C2SP signed notes, Ed25519, under the key in entry 0 ("log_key")
+  log/cosignatures    if there are witnesses: the newest head that each cosigned (C2SP tlog-cosignature)
   gates/*/dossier.json  what was signed: its SHA-256 is in the 'sealed' entry, and the subject of every consent
   consents            the "envelope" of each 'consented' entry: DSSE, Ed25519, keys in charter.toml
   checkpoints, evidence, samples  their SHA-256 are in the dossiers and entries
@@ -43,15 +45,32 @@ samples/ hold what the model wrote, raw: do not print them to a terminal.
 
 @click.command("verify")
 @run_argument
+@click.option(
+    "--witness",
+    "heads",
+    is_flag=False,
+    flag_value="",
+    multiple=True,
+    metavar="[FILE]",
+    help="Every witness of the charter must have cosigned; with FILE, the log must go on from the head in it: a"
+    " witness's memory, a cosigned head, or one copied from log/heads.",
+)
 @json_option
-def verify_command(run: str | None, as_json: bool) -> None:
-    """Replay log, law and signatures of RUN, offline, and check every digest. Exit code 5: a promise is broken."""
+def verify_command(run: str | None, heads: tuple[str, ...], as_json: bool) -> None:
+    """Replay log, law and signatures of RUN, offline, and check every digest. Exit code 5: a promise is broken.
+
+    What witnesses have cosigned, as kept in log/cosignatures, is checked always.
+    """
+    if run is None and (named := [one for one in heads if one and not Path(one).is_file()]):  # verify --witness RUN
+        run, heads = named[0], tuple("" if one == named[0] else one for one in heads)
     path = Path(find_run(run, quiet=as_json))
+    kept = witnesses.read(path)  # before the log, which only grows
     report = audit(path)
+    seen = witnesses.check(path, report, kept, heads)
     if as_json:
-        emit(record(report))
+        emit({**record(report), "witnesses": witnesses.records(seen, report)})
     else:
-        click.echo("\n".join(lines(report)))
+        click.echo("\n".join(lines(report) + witnesses.lines(seen, report)))
 
 
 def record(report: Report) -> dict[str, object]:
@@ -93,7 +112,9 @@ def lines(report: Report) -> list[str]:
 def export_command(run: str | None, output: Path, dry_run: bool, as_json: bool) -> None:
     """Write the auditor's pack of RUN: everything that the log speaks of, and how to check it. Verified first."""
     path = Path(find_run(run, quiet=as_json))
+    kept = witnesses.read(path)
     report = audit(path)
+    witnesses.check(path, report, kept, ())
     found = replay(path)
     files = list(packs.audit_files(found))
     total = sum(file.stat().st_size for _, file in files)
@@ -103,7 +124,7 @@ def export_command(run: str | None, output: Path, dry_run: bool, as_json: bool) 
         emit({"would": text, **facts}) if as_json else click.echo(text)
         return
     readme = README.format(run=report.run, entries=len(found.log.entries), head=found.fingerprint)
-    packs.write(output, found, iter(files), readme)
+    packs.write(output, found, iter(files), readme, {f"log/{COSIGNATURES}": kept} if kept else {})
     facts["bytes"] = output.stat().st_size
     if as_json:
         emit(facts)

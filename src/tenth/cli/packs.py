@@ -6,7 +6,7 @@ import io
 import tarfile
 import tempfile
 import zipfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
 
@@ -51,8 +51,17 @@ def _below(run: Path, folder: str) -> Iterator[tuple[str, Path]]:
             yield path.relative_to(run).as_posix(), path
 
 
-def write(target: Path, found: Replay, files: Iterator[tuple[str, Path]], readme: str) -> int:
-    """Write ``target`` (.zip, or .tar.gz); all lies below a folder named after the run. Returns the file count."""
+def write(
+    target: Path,
+    found: Replay,
+    files: Iterator[tuple[str, Path]],
+    readme: str,
+    beside: Mapping[str, bytes] | None = None,
+) -> int:
+    """Write ``target`` (.zip, or .tar.gz); all lies below a folder named after the run. Returns the file count.
+
+    ``beside``: more files, by name.
+    """
     if target.exists():
         raise WrongInput(f"{target} was not written", "it exists", "choose another name")
     top, count = found.history.run, 0
@@ -62,6 +71,7 @@ def write(target: Path, found: Replay, files: Iterator[tuple[str, Path]], readme
         # Of a live run: just what was acknowledged when we looked.
         f"log/{ENTRIES}": (log / ENTRIES).read_bytes()[: found.log.kept],
         f"log/{HEADS}": (log / HEADS).read_bytes()[: found.log.heads_kept],
+        **(beside or {}),
     }
     partial = target.with_name(f".{target.name}.tmp")
     try:

@@ -31,6 +31,7 @@ VERBS: Mapping[str, tuple[str, str]] = {
     "adjust": ("tenth.cli.changing", "Change recipe, documents or evidence, signed."),
     "reopen": ("tenth.cli.changing", "After a halt, back to a gate."),
     "close": ("tenth.cli.changing", "Abandon the run."),
+    "witness": ("tenth.cli.witnessing", "Keep and cosign the heads of a log, so that nobody can rewrite it unseen."),
     "verify": ("tenth.cli.auditing", "Replay log, law and signatures; name the first broken promise."),
     "export": ("tenth.cli.auditing", "Write the auditor's pack."),
     "generate": ("tenth.cli.generating", "Write text from a checkpoint or a model's folder."),

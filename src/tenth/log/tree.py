@@ -71,7 +71,7 @@ def consistency_proof(leaves: Sequence[bytes], old: int) -> list[bytes]:
 def is_consistent(old: int, old_root: bytes, new: int, new_root: bytes, proof: Sequence[bytes]) -> bool:
     """Does the tree of size ``new`` begin with the one of size ``old``? As RFC 9162 words it, section 2.1.4.2."""
     if old in (0, new):
-        return not proof and old_root == (new_root if old else root_of([]))
+        return not proof and old_root == (root_of([]) if old < new else new_root)
     path = [*([old_root] if old & (old - 1) == 0 else []), *proof]
     if not 0 < old < new or not path:
         return False
