@@ -18,6 +18,7 @@ import pytest
 
 from client.fake_supervisor import write_listing
 from tenth.trainer import data, encode, prepare, shard_writer, sources, tokenizer
+from tenth.trainer.documents import Split
 from tenth.trainer.duplicates import Seen
 from tenth.trainer.errors import CorpusError
 from tenth.trainer.held_out import held_out_texts
@@ -116,6 +117,13 @@ def test_workers_and_kills_change_no_byte(corpus: Path, tmp_path: Path, monkeypa
                 file.write(b"torn")
     monkeypatch.setattr(encode.Worker, "__call__", worker)
     assert digests(prepared(tmp_path / "killed", corpus, settings=settings).folder) == digests(whole.folder)
+
+
+def test_a_tokenizer_larger_than_a_pipe_reaches_every_worker(corpus: Path) -> None:
+    work = encode.Work(tokenizer.byte_tokenizer().to_json() + " " * (1 << 20), Split(0.1))
+    batches = list(Folders((corpus / "data",)).batches()) * 4
+    with encode.encoders(1) as one, encode.encoders(2) as two:
+        assert list(two.run(work, batches)) == list(one.run(work, batches))
 
 
 def test_the_command_survives_a_real_kill(tmp_path: Path) -> None:
