@@ -8,7 +8,7 @@ from typing import Any
 from tenth.keys import SigningKey
 from tenth.log.entry import Entry
 from tenth.log.head import Head, origin
-from tenth.log.tree import root_of
+from tenth.witness.consistency import root_of
 from tenth.witness.cosigner import Cosigner
 from tenth.witness.memory import Memory
 from tenth.witness.note import LOG, NamedKey

@@ -17,7 +17,7 @@ import pytest
 from tenth import keyfile
 from tenth.errors import BadKey, WrongInput
 from tenth.keys import SigningKey
-from tenth.log.tree import is_consistent
+from tenth.witness.consistency import is_consistent
 from tenth.witness.cosigner import Cosigned, Cosigner, NotCosigned
 from tenth.witness.memory import Known, Memory
 from tenth.witness.note import WITNESS, Checkpoint, NamedKey

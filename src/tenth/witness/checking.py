@@ -14,8 +14,9 @@ from tenth.encoding import read_plain
 from tenth.errors import BadStatement, BrokenPromise, TenthError, WrongInput
 from tenth.log.entry import Entry, timestamp
 from tenth.log.store import ENTRIES
-from tenth.log.tree import leaf_hash, root_of
+from tenth.log.tree import leaf_hash
 from tenth.witness import kept
+from tenth.witness.consistency import root_of
 from tenth.witness.kept import Cosignature, Parties
 from tenth.witness.memory import Known
 from tenth.witness.note import MOST_BYTES, Checkpoint

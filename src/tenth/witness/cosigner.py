@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from tenth.errors import BadStatement, TenthError
 from tenth.keys import SigningKey
-from tenth.log.tree import is_consistent, root_of
+from tenth.witness.consistency import is_consistent, root_of
 from tenth.witness.memory import Known, Memory
 from tenth.witness.note import LOG, WITNESS, NamedKey, cosign, signature_line
 from tenth.witness.request import Request

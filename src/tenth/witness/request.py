@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from tenth.encoding import b64, unb64
 from tenth.errors import BadEncoding
-from tenth.log.tree import consistency_proof
+from tenth.witness.consistency import consistency_proof
 from tenth.witness.note import MOST_BYTES, Checkpoint
 
 MOST_PROOF = 63

@@ -9,7 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tenth.log.tree import Tree, consistency_proof, is_consistent, leaf_hash, node_hash, root_of
+from tenth.log.tree import Tree, leaf_hash, node_hash
+from tenth.witness.consistency import consistency_proof, is_consistent, root_of
 
 MOST = 64
 LEAVES = [leaf_hash(bytes([i])) for i in range(MOST)]
