@@ -69,27 +69,25 @@ def folder_digest(folder: Path) -> Work[str]:
 
 def seal(source: Path, target: Path) -> Work[str]:
     """Move ``source`` to ``target``, make it durable and read-only, return its digest."""
-    files = list(plain_files(source))
-    if not files:
+    if not list(plain_files(source)):
         raise WrongInput(f"{source.name!r} cannot be sealed", "it is empty", "write the checkpoint there first")
-    for path in files:
-        _sync(path)
-        yield
     os.replace(source, target)
     for path in (target, *target.rglob("*")):
         path.chmod(0o555 if path.is_dir() else 0o444)
-    for path in (p for p in (target, *target.rglob("*")) if p.is_dir()):
-        sync_folder(path)
-    sync_folder(target.parent)
+    yield from make_durable(target)
     return (yield from folder_digest(target))
 
 
-def _sync(path: Path) -> None:
-    file = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
-    try:
-        os.fsync(file)
-    finally:
-        os.close(file)
+def make_durable(folder: Path) -> Work[None]:
+    """Everything below, whoever wrote it, and the folder's own name (promise 8)."""
+    for path in (folder, *folder.rglob("*")):
+        file = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
+        try:
+            os.fsync(file)
+        finally:
+            os.close(file)
+        yield
+    sync_folder(folder.parent)
 
 
 def data_files(root: Path, given: Iterable[str]) -> Iterator[tuple[str, Path]]:

@@ -19,7 +19,7 @@ from tenth.encoding import canonical, digest, digest_file, write_durably
 from tenth.errors import TenthError, WrongInput
 from tenth.gate.adjustment import patched_recipe, without_excluded
 from tenth.gate.history import History
-from tenth.gate.sealing import data_listing, folder_digest, seal
+from tenth.gate.sealing import data_listing, folder_digest, make_durable, seal
 from tenth.quarantine import sandbox
 from tenth.supervisor.leash import Leash
 from tenth.supervisor.rundir import RunDir
@@ -215,10 +215,11 @@ def size(folder: Path, most: float = float("inf")) -> float:
     return total
 
 
-def write_dossier(run: RunDir, path: str, dossier: dict[str, Any]) -> str:
-    """Write it durably and return its digest."""
+def write_dossier(run: RunDir, path: str, dossier: dict[str, Any]) -> Steps:
+    """Write it, make its gate's folder durable, evidence included, and return its digest."""
     source = canonical(dossier)
     write_durably(run.path / path / "dossier.json", source)
+    yield from make_durable(run.path / path)
     return digest(source)
 
 

@@ -382,7 +382,7 @@ class Supervisor:
             "evidence": panels,
             "protections": sandbox.means(leash.cgroup_parent() is not None),
         }
-        found = gathering.write_dossier(run, path, dossier)
+        found = yield from gathering.write_dossier(run, path, dossier)
         body = {"gate": history.state.gate, "path": path, "dossier": found, "spent": spent.record()}
         self.record(("sealed", body), dossier=dossier)
 

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from tenth.encoding import canonical, digest_file, write_all
+from tenth.encoding import canonical, digest_file, sync_folder, write_all
 
 MOST, SECONDS = 200, 10.0
 """A shard is closed when it holds MOST samples or is SECONDS old."""
@@ -50,6 +50,7 @@ class Shards:
         path, count, file = self._path, self._count, self._leave(self._file)
         try:
             os.fsync(file)
+            sync_folder(self._folder)
         finally:
             os.close(file)
         return [("sampled", {"path": f"samples/{path.name}", "sha256": digest_file(path), "count": count})]
