@@ -197,9 +197,9 @@ class Person:
         if message.type in ("error", "warning"):
             self.complaints.append(f"{message.type}: {message.text}")
 
-    def tab(self, path: str) -> Any:
+    def tab(self, path: str, *, wait: str = "load") -> Any:
         page = self.context.new_page()
-        page.goto(self.served.origin + path)
+        page.goto(self.served.origin + path, wait_until=wait)
         return page
 
     def until(self, page: Any, words: str, selector: str = "#stand", seconds: float = 15) -> None:

@@ -24,6 +24,8 @@ class Curve {
     this.place = place;
     /** @type {[number, number] | null} */ this.zoom = null;
     /** @type {any} */ this.plot = null;
+    this.stamp = "";
+    /** @type {ResizeObserver | null} */ this.watch = null;
     this.said = el("span", { class: "count" });
     this.box = el("div", { class: "plot" });
     place.replaceChildren(el("h3", {}, LABELS[series] ?? series, this.said), this.box);
@@ -33,7 +35,8 @@ class Curve {
   async refresh() {
     const query = new URLSearchParams({ series: this.series });
     if (this.zoom) { query.set("first", String(Math.max(0, Math.floor(this.zoom[0])))); query.set("last", String(Math.ceil(this.zoom[1]))); }
-    const found = await ask(`/api/r/${this.run}/curve?${query}`);
+    const found = await ask(`/api/r/${this.run}/curve?${query}`).catch(() => null);
+    if (!found) return; // the server is away: the strip says so, and the next round asks again
     const stamp = `${found.step.length}:${found.points}:${found.mean.at(-1)}:${this.zoom}`;
     if (stamp === this.stamp || !found.step.length) return;
     this.stamp = stamp;
@@ -108,7 +111,7 @@ export const curves = (run, names, place) => {
   learn(names);
   setInterval(async () => {
     if (document.hidden) return;
-    if (drawn.length < SHOWN) learn(await ask(`/api/r/${run}/series`));
+    if (drawn.length < SHOWN) learn(await ask(`/api/r/${run}/series`).catch(() => []));
     await Promise.all(drawn.map((curve) => curve.refresh()));
   }, REFRESH_MS);
   addEventListener("themed", () => drawn.forEach((curve) => curve.redraw()));

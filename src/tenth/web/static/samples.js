@@ -77,7 +77,8 @@ export class Samples extends Component {
     const { filter, order } = this.state;
     if (!filter && order === "newest") return;
     const query = new URLSearchParams({ text: filter, ranked: order === "ranked" ? "1" : "0", most: "100" });
-    this.setState({ found: await ask(`/api/r/${this.props.run}/samples?${query}`) });
+    const found = await ask(`/api/r/${this.props.run}/samples?${query}`).catch(() => null);
+    if (found) this.setState({ found });
   }
 
   get shown() { return this.state.found ?? this.state.rows; }
@@ -121,6 +122,11 @@ export class Samples extends Component {
   }
 
   /** @param {number} seq */
+  note(seq) {
+    this.setState({ noting: seq }, () => /** @type {HTMLElement | null} */ (document.querySelector(".noting input"))?.focus());
+  }
+
+  /** @param {number} seq */
   toggle(seq) {
     const open = new Set(this.state.open);
     if (!open.delete(seq)) open.add(seq);
@@ -139,7 +145,7 @@ export class Samples extends Component {
     };
     if (chosen !== null) {
       Object.assign(keys, {
-        " ": () => this.judge("fine"), f: () => this.judge("flag"), n: () => this.setState({ noting: chosen }),
+        " ": () => this.judge("fine"), f: () => this.judge("flag"), n: () => this.note(chosen),
         d: () => this.compare(chosen), e: () => this.toggle(chosen),
       });
       if (event.key === " " && event.target instanceof HTMLElement && event.target.closest("button")) return;
@@ -150,7 +156,7 @@ export class Samples extends Component {
   }
 
   render() {
-    const { paused, filter, order, said } = this.state;
+    const { paused, filter, order, said, chosen, open, verdicts, noting, before } = this.state;
     return h("div", null,
       h("div", { class: "tools", role: "toolbar", "aria-label": "Samples" },
         h("button", { type: "button", "aria-pressed": String(paused), onClick: () => this.setState({ paused: !paused, rows: this.window }) },
@@ -164,48 +170,61 @@ export class Samples extends Component {
         h("span", { class: "count", role: "status" }, said)),
       h("p", { class: "keys" }, ...[["J", "next"], ["K", "previous"], ["Space", "fine"], ["F", "flag"], ["N", "note"], ["D", "compare"], ["E", "expand"], ["Esc", "follow"]]
         .map(([key, what]) => h("span", null, h("kbd", null, key), what))),
-      h("ol", { class: "samples" }, this.shown.map((row) => this.row(row))),
+      h("ol", { class: "samples" }, this.shown.map((row) => h(Row, { key: row.seq, row, list: this, mine: chosen === row.seq,
+        open: open.has(row.seq), verdict: verdicts[row.seq], noting: noting === row.seq, before: before[row.seq] }))),
       this.shown.length ? null : h("p", { class: "none" }, this.state.found ? "No sample fits." : "No sample has come yet."));
   }
+}
 
-  /** @param {Sample} row */
-  row(row) {
-    const { chosen, open, verdicts, before, noting } = this.state;
-    const mine = chosen === row.seq;
-    const long = row.text.length > SHORT && !open.has(row.seq);
+/**
+ * One sample. Drawn again only when something about it changes: most of the list is the same a moment later.
+ * @typedef {{row: Sample, list: Samples, mine: boolean, open: boolean, verdict?: string, noting: boolean, before?: Sample | null}} RowProps
+ * @extends {Component<RowProps, {}>}
+ */
+class Row extends Component {
+  /** @param {RowProps} next */
+  shouldComponentUpdate(next) {
+    return /** @type {(keyof RowProps)[]} */ (["row", "mine", "open", "verdict", "noting", "before"]).some((name) => next[name] !== this.props[name]);
+  }
+
+  render() {
+    const { row, list, mine, open, verdict, noting, before } = this.props;
+    const long = row.text.length > SHORT && !open;
     const text = long ? row.text.slice(0, SHORT) : row.text;
     const signs = /** @type {string[]} */ (JSON.parse(row.signs));
-    const verdict = verdicts[row.seq];
-    return h("li", { key: row.seq, id: `s${row.seq}`, class: "sample", tabIndex: mine ? 0 : -1, "aria-current": mine ? "true" : null,
-      "data-verdict": verdict, onClick: () => (mine ? null : this.setState({ chosen: row.seq })) },
-    h("header", null,
-      h("span", null, `step ${row.step.toLocaleString("en")}`),
-      h("span", { class: "stratum" }, "uniform"),
-      ...signs.map((sign) => h("span", { class: "sign", key: sign }, sign)),
-      h("time", null, clock(row.time)),
-      verdict ? h("span", { class: "verdict" }, verdict) : null),
-    row.seq in before ? this.compared(row, before[row.seq])
-      : h("pre", { class: "claim" }, h("b", null, row.prompt), text, long ? h("span", { class: "cut" }, ` … ${(row.text.length - SHORT).toLocaleString("en")} more characters`) : null),
-    mine ? h("footer", null,
-      h("button", { type: "button", onClick: () => this.judge("fine") }, "Fine"),
-      h("button", { type: "button", onClick: () => this.judge("flag") }, "Flag"),
-      h("button", { type: "button", onClick: () => this.setState({ noting: row.seq }) }, "Note"),
-      h("button", { type: "button", onClick: () => this.compare(row.seq) }, row.seq in before ? "Close comparison" : "Compare"),
-      row.text.length > SHORT ? h("button", { type: "button", onClick: () => this.toggle(row.seq) }, long ? "Expand" : "Shorten") : null) : null,
-    noting === row.seq ? h("form", { class: "noting", onSubmit: (/** @type {any} */ event) => {
-      event.preventDefault();
-      this.judge("note", event.target.elements.note.value);
-      this.setState({ noting: null });
-    } },
-    h("input", { name: "note", "aria-label": "Note on this sample", maxLength: 2000, ref: (/** @type {HTMLElement | null} */ node) => node?.focus(),
-      onKeyDown: (/** @type {any} */ event) => { if (event.key === "Escape") this.setState({ noting: null }); } }),
-    h("button", { type: "submit" }, "Keep")) : null);
-  }
-
-  /** @param {Sample} row @param {Sample | null} old */
-  compared(row, old) {
-    if (!old) return h("pre", { class: "claim" }, h("b", null, row.prompt), row.text, h("span", { class: "cut" }, " nothing was written to this prompt in the tenth before"));
-    return h("pre", { class: "claim" }, h("b", null, row.prompt),
-      ...diff(old.text, row.text).map((part, i) => h(part.kind === "same" ? "span" : part.kind === "gone" ? "del" : "ins", { key: i }, part.text)));
+    const choose = () => { if (!mine) list.setState({ chosen: row.seq }); };
+    return h("li", { id: `s${row.seq}`, class: "sample", tabIndex: mine ? 0 : -1, "aria-current": mine ? "true" : null, "data-verdict": verdict, onClick: choose },
+      h("header", null,
+        h("span", null, `step ${row.step.toLocaleString("en")}`),
+        h("span", { class: "stratum" }, "uniform"),
+        ...signs.map((sign) => h("span", { class: "sign", key: sign }, sign)),
+        h("time", null, clock(row.time)),
+        verdict ? h("span", { class: "verdict" }, verdict) : null),
+      before !== undefined ? compared(row, before)
+        : h("pre", { class: "claim" }, h("b", null, row.prompt), text, long ? h("span", { class: "cut" }, ` … ${(row.text.length - SHORT).toLocaleString("en")} more characters`) : null),
+      mine ? h("footer", null,
+        h("button", { type: "button", onClick: () => list.judge("fine") }, "Fine"),
+        h("button", { type: "button", onClick: () => list.judge("flag") }, "Flag"),
+        h("button", { type: "button", onClick: () => list.note(row.seq) }, "Note"),
+        h("button", { type: "button", onClick: () => list.compare(row.seq) }, before !== undefined ? "Close comparison" : "Compare"),
+        row.text.length > SHORT ? h("button", { type: "button", onClick: () => list.toggle(row.seq) }, long ? "Expand" : "Shorten") : null) : null,
+      noting ? h(Note, { list }) : null);
   }
 }
+
+/** What a reviewer writes about a sample. @param {{list: Samples}} props */
+const Note = ({ list }) => h("form", { class: "noting", onSubmit: (/** @type {any} */ event) => {
+  event.preventDefault();
+  list.judge("note", event.target.elements.note.value);
+  list.setState({ noting: null });
+} },
+h("input", { name: "note", "aria-label": "Note on this sample", maxLength: 2000,
+  onKeyDown: (/** @type {any} */ event) => { if (event.key === "Escape") list.setState({ noting: null }); } }),
+h("button", { type: "submit" }, "Keep"));
+
+/** @param {Sample} row @param {Sample | null} old */
+const compared = (row, old) => {
+  if (!old) return h("pre", { class: "claim" }, h("b", null, row.prompt), row.text, h("span", { class: "cut" }, " nothing was written to this prompt in the tenth before"));
+  return h("pre", { class: "claim" }, h("b", null, row.prompt),
+    ...diff(old.text, row.text).map((part, i) => h(part.kind === "same" ? "span" : part.kind === "gone" ? "del" : "ins", { key: i }, part.text)));
+};

@@ -77,3 +77,5 @@ const welcome = (port) => {
 
 // @ts-ignore: the global scope of a shared worker
 self.onconnect = (event) => welcome(event.ports[0]);
+
+export {};
