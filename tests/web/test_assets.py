@@ -18,7 +18,10 @@ OURS = sorted(FOLDER.glob("*.js"))
 TEMPLATES = sorted((FOLDER.parent / "templates").glob("*.html"))
 MOST_GZIP = 100_000
 """Bytes, all pages together."""
-FORBIDDEN = r"innerHTML|outerHTML|insertAdjacentHTML|document\.write|\beval\(|new Function|setTimeout\(\s*[\"'`]|srcdoc|dangerously"
+FORBIDDEN = re.compile(
+    r"innerHTML|outerHTML|insertAdjacentHTML|document\.write|\beval\(|new Function|srcdoc|dangerously"
+    r"|setTimeout\(\s*[\"'`]"
+)
 
 
 def name(path: Path) -> str:
@@ -37,9 +40,8 @@ def test_what_others_wrote_is_listed_with_its_hash() -> None:
 @pytest.mark.parametrize("path", OURS, ids=name)
 def test_a_script_says_what_it_is_for_and_makes_no_markup_of_text(path: Path) -> None:
     text = path.read_text()
-    assert text.lstrip("// @ts-check\n").strip()
     assert any(line.startswith("// ") and line != "// @ts-check" for line in text.splitlines()[:3])
-    assert not re.search(FORBIDDEN, text)
+    assert not FORBIDDEN.search(text)
     assert not re.search(r"https?://(?!www\.w3\.org/2000/svg)", text)
     assert len(text.splitlines()) <= 300
 

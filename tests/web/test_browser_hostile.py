@@ -119,7 +119,7 @@ def test_the_corpus_comes_out_as_text(
 def test_a_line_of_a_megabyte_is_not_shown_whole(
     live: Callable[..., Live], serve: Callable[..., Served], person: Callable[..., Person]
 ) -> None:
-    """No trainer can send one; whoever can write the run's folder can. The page still comes, and says what it left out."""
+    """No trainer can send one; whoever can write the folder can. The page still comes, and says what it left out."""
     run = live(samples_per_minute=60_000).begin()
     sample = {"gate": 0, "step": 1, "time": "2026-11-21T00:00:00.000Z", "prompt": "", "temperature": 1}
     lines = [json.dumps({**sample, "text": "B" * size}) for size in (1_000_000, 2_000_000)]

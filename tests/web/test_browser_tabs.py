@@ -1,4 +1,4 @@
-"""Ten tabs and one stream: the cord acts at once, a lost connection loses nothing, and a server that starts again is found."""
+"""Ten tabs and one stream: the cord acts, a lost connection loses nothing, a server that starts again is found."""
 
 from __future__ import annotations
 
@@ -47,8 +47,10 @@ def test_nothing_is_missed_when_the_server_starts_again(
     page = ada.tab(f"/r/{run.name}")
     poll(page, "Number(document.querySelector('#samples-count').dataset.seen) > 3")
     page.evaluate(
-        """window.seqs = new Set(); new MutationObserver(() => document.querySelectorAll('.sample').forEach(
-        (row) => window.seqs.add(Number(row.id.slice(1))))).observe(document.querySelector('#samples'), {childList: true, subtree: true})"""
+        """window.seqs = new Set();
+        const seen = (row) => window.seqs.add(Number(row.id.slice(1)));
+        const look = () => document.querySelectorAll('.sample').forEach(seen);
+        new MutationObserver(look).observe(document.querySelector('#samples'), {childList: true, subtree: true});"""
     )
     served.stop()
     poll(page, "document.body.hasAttribute('data-lost')")

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
+import webbrowser
+from collections.abc import Iterator
+from contextlib import contextmanager
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -70,6 +74,26 @@ def server(folder: Path, port: int, invited: list[str]) -> list[str]:
     return [sys.executable, "-m", "tenth.web", str(folder), *words]
 
 
-def beside(folder: Path, port: int, name: str) -> subprocess.Popen[bytes]:
-    """Serve ``folder`` while something else goes on here; the caller ends it."""
-    return subprocess.Popen(server(folder, port, [name]), stdin=subprocess.DEVNULL)
+@contextmanager
+def beside(folder: Path, name: str) -> Iterator[str]:
+    """Serve ``folder`` while something else goes on here; gives the link, and opens it where there is a screen."""
+    folder.mkdir(parents=True, exist_ok=True)
+    process = subprocess.Popen(
+        [*server(folder, PORT, [name]), "--json"],
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+    )
+    assert process.stdout is not None
+    try:
+        line = process.stdout.readline()
+        if not line:
+            raise WrongInput("the control room was not started", "its process ended", "tenth serve says why")
+        link = str(json.loads(line)["link"])
+        if os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY"):
+            webbrowser.open(link)
+        yield link
+    finally:
+        process.terminate()
+        process.wait()
+        process.stdout.close()

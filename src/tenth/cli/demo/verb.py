@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext
 from pathlib import Path
 
 import click
@@ -13,6 +14,7 @@ from tenth.cli.find import is_live, runs_under
 from tenth.cli.options import FILE, FOLDER, dry_run_option, json_option
 from tenth.cli.outcome import BROKEN, DONE, emit
 from tenth.cli.screen import on_terminal
+from tenth.cli.serving import beside
 from tenth.errors import WrongInput
 
 
@@ -22,11 +24,12 @@ from tenth.errors import WrongInput
 @click.option(
     "--tamper", "tampering", is_flag=True, help="Afterwards, or on a finished demo: forge its record, and verify."
 )
+@click.option("--serve", is_flag=True, help="Show it in a browser, too: the control room.")
 @click.option("--record", type=FILE, hidden=True, help="Keep the messages of the control socket, for a picture.")
 @dry_run_option
 @json_option
 def demo_command(
-    folder: Path, interactive: bool, tampering: bool, record: Path | None, dry_run: bool, as_json: bool
+    folder: Path, interactive: bool, tampering: bool, serve: bool, record: Path | None, dry_run: bool, as_json: bool
 ) -> int:
     """Train a small code model under the whole law, and watch: about six minutes on two cores.
 
@@ -45,7 +48,13 @@ def demo_command(
     if interactive and not on_terminal():
         raise WrongInput("the demo was not begun", "there is no terminal to ask you on", "leave out --interactive")
     need_trainer()
-    code, run = play(Plan(folder, interactive=interactive, record=record), as_json=as_json)
+    plan = Plan(folder, interactive=interactive, record=record)
+    with beside(plan.runs, plan.watcher) if serve else nullcontext("") as link:
+        if link:
+            click.echo(f"The control room, for one browser:\n  {link}", err=as_json)
+        code, run = play(plan, as_json=as_json)
+        if link and on_terminal() and not as_json:
+            click.prompt("Enter ends the control room", default="", show_default=False, prompt_suffix="")
     if tampering and code == DONE:
         return _tamper(run)
     return code
