@@ -855,6 +855,8 @@ class Replay:
 
     def __init__(self, audit: Audit) -> None:
         self.audit, self.tree, self.heads = audit, Tree(), 0
+        kept = audit.disk.names("log").count("cosignatures")  # read before the entries, which only become more
+        self.cosignatures = audit.disk.read("log/cosignatures", 7) if kept else b""
         *self.lines, self.torn_entry = audit.disk.read("log/entries.jsonl", 7).split(b"\n")
         heads = audit.disk.read("log/heads", 7).split(b"\n")
         whole = (len(heads) - 1) // 5 * 5
@@ -927,14 +929,132 @@ class Replay:
             raise Broken(7, f"head {self.heads}: expected the log key's signature, found another", head.size - 1)
 
 
-def verify(run_dir: Path) -> dict[str, Json]:
-    """The verdict on a run directory, as `--json` prints it. Raises OSError where it cannot be read."""
+# Witnesses (§10)
+
+
+class NoEvidence(Exception):
+    """A file that nobody signed who could know this log."""
+
+
+@dataclass(frozen=True, slots=True)
+class Note:
+    """A head with any number of signatures: (name, key id, what it signed with)."""
+
+    origin: str
+    size: int
+    root: bytes
+    text: bytes
+    signatures: list[tuple[str, bytes, bytes]]
+
+
+def parse_note(data: bytes, label: str) -> Note:
+    text, _, signed = data.rpartition(b"\n\n")
+    if not signed.endswith(b"\n") or len(data) > 16384:
+        raise Broken(7, f"{label}: expected a signed head, found {data[:60]!r}")
+    lines, rows = text.decode(errors="replace").split("\n"), []
+    for line in signed.decode(errors="replace").split("\n")[:-1]:
+        row = re.fullmatch(r"\N{EM DASH} ([^\s+]+) (\S+)", line)
+        blob = unbase64(row[2], f"signature in {label}") if row else b""
+        if not row or len(blob) < 5:
+            raise Broken(7, f"{label}: expected a signature, found {brief(line)}")
+        rows.append((row[1], blob[:4], blob[4:]))
+    if len(lines) < 3 or not all(lines) or not re.fullmatch(r"0|[1-9]\d{0,14}", lines[1], re.ASCII):
+        raise Broken(7, f"{label}: expected origin, size and root, found {brief(lines)}")
+    root = unbase64(lines[2], f"root of {label}")
+    same(7, f"bytes in the root of {label}", 32, len(root))
+    return Note(lines[0], int(lines[1]), root, text + b"\n", rows)
+
+
+class Witnesses:
+    """Holds the log against heads that others have kept: a log that goes on from each of them was not cut or split."""
+
+    def __init__(self, audit: Audit, replay: Replay) -> None:
+        toml = tomllib.loads(audit.disk.read("charter.toml", 13).decode())
+        self.keys = {row["name"]: parse_key(row["key"]) for row in toml.get("witness", [])}
+        self.replay, self.seen = replay, list[dict[str, Json]]()
+
+    def signed_by_log(self, note: Note) -> bool:
+        log = self.replay
+        found = [sig for name, key_id, sig in note.signatures if (name, key_id) == (log.origin, log.key_id)]
+        return bool(found) and all(signature_holds(log.log_key, sig, note.text) for sig in found)
+
+    def times(self, note: Note, name: str, label: str) -> list[int]:
+        """When this witness cosigned, by its clock; a cosignature that is forged is worse than none."""
+        key_id, found = hashlib.sha256(name.encode() + b"\n\x04" + self.keys[name]).digest()[:4], []
+        for who, which, signed in note.signatures:
+            if (who, which) == (name, key_id):
+                time = int.from_bytes(signed[:8], "big")
+                message = b"cosignature/v1\ntime %d\n" % time + note.text
+                if len(signed) != 72 or time > 253_402_000_000:
+                    raise Broken(7, f"{label}: expected 8 bytes of time and 64 of {name}'s signature")
+                if not signature_holds(self.keys[name], signed[8:], message):
+                    raise Broken(7, f"{label}: expected {name}'s cosignature, found a forged one")
+                found.append(time)
+        return found
+
+    def hold(self, note: Note, who: str | None, time: int | None, label: str) -> None:
+        log, tree = self.replay, Tree()
+        by = f"{who} has cosigned" if who else "somebody has kept"
+        if note.size > log.tree.size:
+            raise Broken(7, f"{label}: {by} {note.size} entries, found {log.tree.size}: the log was cut back")
+        for line in log.lines[: note.size]:
+            tree.push(hashlib.sha256(b"\x00" + line).digest())
+        if tree.root() != note.root:
+            what = f"{label}: {by} {note.root.hex()} at {note.size} entries, found {tree.root().hex()}: another log"
+            raise Broken(7, what, max(0, note.size - 1))
+        self.seen.append({"witness": who, "entries": note.size, "time": time, "source": label})
+
+    def beside_the_log(self) -> None:
+        """`log/cosignatures`: six lines for each witness, by name."""
+        label, last = "log/cosignatures", ""
+        lines = self.replay.cosignatures.split(b"\n")
+        if len(lines) % 6 != 1 or lines[-1]:
+            raise Broken(7, f"{label}: expected six lines for each witness, found {len(lines) - 1} lines")
+        for start in range(0, len(lines) - 1, 6):
+            note = parse_note(b"\n".join(lines[start : start + 6]) + b"\n", label)
+            name = note.signatures[-1][0]
+            if name not in self.keys or name <= last or len(note.signatures) != 2 or note.origin != self.replay.origin:
+                raise Broken(7, f"{label}: expected a head that the next witness cosigned, found {brief(name)}'s")
+            times = self.times(note, name, label)
+            if not times or note.signatures[0][0] != note.origin or not self.signed_by_log(note):
+                raise Broken(7, f"{label}: expected the signatures of the log and of {name}")
+            self.hold(note, name, times[0], label)
+            last = name
+
+    def elsewhere(self, path: Path) -> None:
+        """A witness's memory, a cosigned head, or a head copied from `log/heads`."""
+        label, data = str(path), path.read_bytes()
+        try:
+            if data.startswith(b"{"):
+                data = str(json.loads(data)["head"]).encode()
+            note = parse_note(data, label)
+            cosigned = {name: self.times(note, name, label) for name in self.keys}
+        except (Broken, ValueError, KeyError) as error:
+            raise NoEvidence(f"{label}: {error}") from None
+        by = {name: max(times) for name, times in cosigned.items() if times}
+        if note.origin != self.replay.origin or not (by or self.signed_by_log(note)):
+            raise NoEvidence(f"{label}: expected a head of {self.replay.origin}, signed by it or by a witness")
+        for name, time in by.items():
+            self.hold(note, name, time, label)
+        if not by:
+            self.hold(note, None, None, label)
+
+
+def verify(run_dir: Path, heads: Iterable[Path] = ()) -> dict[str, Json]:
+    """The verdict on a run directory, as `--json` prints it. Raises OSError where it cannot be read, NoEvidence where
+    one of `heads` (files) says nothing of this log."""
     if not run_dir.is_dir():
         raise NotADirectoryError(f"{run_dir} is not a run directory")
     audit, replay, broken = Audit(Disk(run_dir)), None, None
+    seen = list[dict[str, Json]]()
     try:
         replay = Replay(audit)
         replay.run()
+        witnesses = Witnesses(audit, replay)
+        seen = witnesses.seen
+        witnesses.beside_the_log()
+        for path in heads:
+            witnesses.elsewhere(path)
     except Broken as error:
         broken = {"promise": error.promise, "entry": error.entry or 0, "what": error.what}
     return {
@@ -945,6 +1065,7 @@ def verify(run_dir: Path) -> dict[str, Json]:
         "stance": audit.stance,
         "gate": audit.gate,
         "broken": broken,
+        "witnesses": seen,
         "notes": audit.notes,
     }
 
@@ -958,13 +1079,15 @@ def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description="Verify a run directory, offline.")
     parser.add_argument("run_dir", type=Path)
     parser.add_argument("--json", action="store_true", help="print the verdict as one JSON object")
+    what = "a head kept elsewhere: a witness's memory, a cosigned head, or five lines of log/heads"
+    parser.add_argument("--witness", type=Path, action="append", default=[], metavar="FILE", help=what)
     try:
         options = parser.parse_args(arguments)
     except SystemExit as stop:
         return 1 if stop.code else 0
     try:
-        verdict = verify(options.run_dir)
-    except OSError as error:
+        verdict = verify(options.run_dir, options.witness)
+    except (OSError, NoEvidence) as error:
         print(plain(f"cannot read the run: {error}"), file=sys.stderr)
         return 1
     broken = verdict["broken"]
@@ -977,6 +1100,9 @@ def main(arguments: list[str] | None = None) -> int:
         print(
             plain(f"verified: {run}, {entries} entries, {heads} heads, {verdict['stance']} at gate {verdict['gate']}")
         )
+        for row in verdict["witnesses"]:
+            who = row["witness"] or "a copied head"
+            print(plain(f"{who}: {row['entries']} entries, time {row['time']}, {row['source']}"))
         print("".join(plain(f"note: {note}") + "\n" for note in verdict["notes"]), end="")
     return 5 if broken else 0
 

@@ -144,12 +144,16 @@ def _refused(newest: Newest, witness: NamedKey, status: int, answer: bytes, told
 
 def post(url: str, body: bytes) -> tuple[int, bytes]:
     """To ``add-checkpoint`` below ``url``. Raises WrongInput where nobody answers."""
-    parts = urlsplit(url)
-    if parts.scheme not in ("http", "https") or not parts.hostname:
-        raise WrongInput("this witness cannot be asked", f"{url!r} is no address", "http://HOST:PORT, or https://...")
-    kind = http.client.HTTPSConnection if parts.scheme == "https" else http.client.HTTPConnection
     try:
-        connection = kind(parts.hostname, parts.port, timeout=TIMEOUT_SECONDS)
+        parts = urlsplit(url)
+        host, port, secure = parts.hostname or "", parts.port, parts.scheme == "https"
+    except ValueError:
+        host = ""
+    if not host or parts.scheme not in ("http", "https"):
+        raise WrongInput("this witness cannot be asked", f"{url!r} is no address", "http://HOST:PORT, or https://...")
+    kind = http.client.HTTPSConnection if secure else http.client.HTTPConnection
+    try:
+        connection = kind(host, port, timeout=TIMEOUT_SECONDS)
         try:
             connection.request("POST", parts.path.rstrip("/") + PATH, body, {"Content-Type": "text/plain"})
             answer = connection.getresponse()
