@@ -126,7 +126,7 @@ def test_the_command_says_so_in_one_line_and_in_its_status(run_copy: Path) -> No
     assert bad.stdout.count("\n") == 1
     assert "promise 9: digest of checkpoints/01: expected " in bad.stdout
     verdict = json.loads(run_tool(run_copy, "--json").stdout)
-    assert list(verdict) == ["ok", "run", "entries", "heads", "stance", "gate", "broken", "notes"]
+    assert list(verdict) == ["ok", "run", "entries", "heads", "stance", "gate", "broken", "witnesses", "notes"]
     assert verdict["broken"]["promise"] == 9
 
 
