@@ -60,7 +60,7 @@ reach();
 function reach() {
   for (const item of list.children) {
     if (item.querySelector(".show")) continue;
-    item.append(el("button", { type: "button", class: "show", "aria-label": `Entry ${/** @type {HTMLElement} */ (item).dataset.index}: bytes and proof` }, "prove"));
+    item.append(el("button", { type: "button", class: "show", "aria-label": `prove entry ${/** @type {HTMLElement} */ (item).dataset.index}` }, "prove"));
   }
 }
 
