@@ -2,7 +2,7 @@
 
 Promise 7, and through it 1, 4, 8 and 9. Stops at the first thing that does not hold and says which promise it breaks.
 Does not protect against: a log cut back to an earlier head together with everything after it (a rollback); only someone
-who remembers a later head, a witness or a signatory, can tell that.
+who remembers a later head, a witness or a signatory, can tell that (``tenth.witness.checking``, for ``tenth verify``).
 """
 
 from __future__ import annotations

@@ -134,6 +134,7 @@ def _record(
         "protections": holds,
         "signatories": sorted(agreed.signatories),
         "watchers": sorted(agreed.watchers),
+        "witnesses": sorted(agreed.witnesses),
         "probes": [one.record() for one in found],
         "can_start": LEVELS.index(held(found)) >= LEVELS.index(agreed.quarantine.level),
     }
@@ -168,6 +169,8 @@ def _print(agreed: Charter, data: list[dict[str, Any]], holds: list[dict[str, An
     _heading("People")
     click.echo(f"  must all consent to each tenth: {words.names(agreed.signatories)}")
     click.echo(f"  can each stop it at any time:   {words.names([*agreed.signatories, *agreed.watchers])}")
+    if agreed.witnesses:
+        click.echo(f"  keep heads of the log:          {words.names(agreed.witnesses)} ('tenth witness')")
     waits = "stands still" if agreed.watch.unwatched == "wait" else "goes on"
     click.echo(f"  while nobody watches, the run {waits}")
     _heading("Evidence at each gate")
