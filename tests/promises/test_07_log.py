@@ -13,6 +13,7 @@ import pytest
 
 import verify_run
 from core.live import PYTHON, Live, audit
+from tenth.cli import witnesses
 from tenth.errors import BrokenPromise
 from tenth.verify import Report, verify
 
@@ -124,11 +125,19 @@ def test_a_head_that_was_kept_shows_what_was_cut_off_later(copied: Path) -> None
     """Cutting back to an earlier head cannot be seen from the folder alone: the promise says to keep a head."""
     kept = verify(copied).fingerprint
     heads = (copied / "log" / "heads").read_bytes().splitlines(keepends=True)
+    copied_head = copied.parent / "head.txt"
+    copied_head.write_bytes(b"".join(heads[-5:]))
+    assert witnesses.check(copied, verify(copied), None, [str(copied_head)])
+    assert verify_run.verify(copied, [copied_head])["ok"]
     (copied / "log" / "heads").write_bytes(b"".join(heads[:-5]))
     said = audit(copied)
     assert isinstance(said, Report)
     assert said.notes, "and even so it is said that entries lie beyond the last head"
     assert said.fingerprint != kept
+    with pytest.raises(BrokenPromise, match="the log was cut back") as error:
+        witnesses.check(copied, said, None, [str(copied_head)])
+    assert error.value.promise == 7
+    assert verify_run.verify(copied, [copied_head])["broken"]["promise"] == 7
 
 
 @pytest.mark.parametrize(
