@@ -1,4 +1,4 @@
-"""For everybody: no finding of axe-core on any page, in light and dark, large and small; and every step by keyboard alone."""
+"""For everybody: axe-core finds nothing on any page, light or dark, large or small; every step works by keyboard."""
 
 from __future__ import annotations
 
