@@ -14,7 +14,7 @@ from tenth.cli import wire, words
 from tenth.cli.outcome import DONE, emit
 from tenth.cli.people import Chosen, signer
 from tenth.cli.replay import Replay, audit, replay
-from tenth.encoding import canonical
+from tenth.encoding import canonical, write_durably
 from tenth.errors import BadStatement, Unlawful, WrongInput
 from tenth.gate import statement
 from tenth.log.entry import timestamp
@@ -115,7 +115,7 @@ def rehearse(lines: list[str], envelope: Envelope, who: str, event: str, *, as_j
 def write_envelope(target: Path, envelope: Envelope) -> None:
     if target.exists():
         raise WrongInput(f"{target} was not written", "it exists", "choose another name")
-    target.write_bytes(canonical(envelope) + b"\n")
+    write_durably(target, canonical(envelope) + b"\n")
 
 
 def read_envelope(source: Path, event: str) -> Envelope:
