@@ -5,6 +5,8 @@
 number of the call that is spoiled, from 1 on; ``how``, one of
 
 - ``before``, ``after``: SIGKILL at this moment (before it, the kernel does not begin the call);
+- ``cut``: the same as ``before``, and what lay in the folder and was not synced is lost, as when the power goes (with
+  ``at`` 0: when the command has ended);
 - ``torn``: half of the bytes of a write, then SIGKILL;
 - ``short``: half of the bytes of this write and of every later one, which is no error;
 - ``EIO``: the call is not made, and fails so;
@@ -26,6 +28,10 @@ import sys
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
+
+sys.path.insert(0, str(Path(__file__).parents[1]))
+
+from faults.disk import Disk
 
 SUPPORTED = sys.platform == "linux" and platform.machine() == "x86_64"
 ERRORS = {"EIO": errno.EIO, "ENOSPC": errno.ENOSPC}
@@ -87,6 +93,7 @@ class Call:
     """Relative to the folder; empty for a socket."""
     data: str = ""
     """What was written or said, as Latin-1."""
+    descriptor: int = -1
     result: int | None = None
     """None: the process did not live to see it."""
     spoiled: bool = False
@@ -101,6 +108,7 @@ class Watcher:
     how: str = ""
     calls: list[Call] = field(default_factory=list)
     count: int = 0
+    disk: Disk | None = None
     lasting: bool = False
     """What is spoiled stays so."""
 
@@ -150,7 +158,7 @@ class Watcher:
     def _spoil(self, pid: int, call: Call, length: int) -> int:
         call.spoiled = call.number == self.at
         self.lasting = self.lasting or (call.spoiled and self.how in LASTING)
-        if call.spoiled and self.how == "before":
+        if call.spoiled and self.how in ("before", "cut"):
             os.kill(pid, signal.SIGKILL)
         halved = (call.spoiled and self.how == "torn") or (self.lasting and self.how == "short")
         if halved and call.name in LENGTH and length > 1:
@@ -166,6 +174,8 @@ class Watcher:
             return
         if code:
             _ptrace(_POKEUSER, pid, _RAX, -code)
+        if self.disk and not code and call.name in ("fsync", "fdatasync"):
+            self.disk.synced(f"/proc/{pid}/fd/{call.descriptor}")
         call.result = -code or ctypes.c_int64(_info(pid).number).value
         if call.spoiled and self.how in ("after", "torn"):
             os.kill(pid, signal.SIGKILL)
@@ -185,7 +195,8 @@ class Watcher:
             return None
         data = _bytes(pid, arguments[1], min(arguments[2], MOST_SEEN)) if name in LENGTH else b""
         self.count += 1
-        return Call(self.count, name, os.path.relpath(path, self.below), data.decode("latin-1"))
+        descriptor = ctypes.c_int(arguments[0]).value if name in ON_DESCRIPTOR else -1
+        return Call(self.count, name, os.path.relpath(path, self.below), data.decode("latin-1"), descriptor)
 
 
 def _ptrace(request: int, pid: int, address: int = 0, data: int = 0) -> None:
@@ -253,8 +264,10 @@ def _link(path: str) -> str:
 def main(arguments: list[str]) -> int:
     spec: dict[str, Any] = json.loads(arguments[0])
     report = Path(spec.pop("report"))
-    watcher = Watcher(**spec)
+    watcher = Watcher(**spec, disk=Disk(spec["below"]) if spec.get("how") == "cut" else None)
     status = watcher.run(arguments[1:])
+    if watcher.disk and (not watcher.at or any(call.spoiled for call in watcher.calls)):
+        watcher.disk.lose(f"{report}.lost")
     report.write_text("".join(json.dumps(asdict(call)) + "\n" for call in watcher.calls))
     code = os.waitstatus_to_exitcode(status)
     return 128 - code if code < 0 else code

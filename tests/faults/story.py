@@ -39,14 +39,16 @@ class Story:
         self._kept = folder / "kept"
         shutil.copytree(self.run.path, self._kept)
         self._report = folder / "report"
+        self._lost = folder / "report.lost"
         self._watching: socket.socket | None = None
         self._heard = b""
         self.again()
 
     def again(self) -> None:
         """As it was when it had just been opened."""
-        subprocess.run(["chmod", "-R", "u+rwX", self.run.path], check=True)
-        shutil.rmtree(self.run.path)
+        for folder in (self.run.path, self._lost):
+            subprocess.run(["chmod", "-R", "u+rwX", folder], check=False, capture_output=True)
+            shutil.rmtree(folder, ignore_errors=True)
         shutil.copytree(self._kept, self.run.path)
         (self.run.root / "go").unlink(missing_ok=True)
         (self.run.folder / "supervisor.log").unlink(missing_ok=True)

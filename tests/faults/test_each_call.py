@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from faults import strace, trials
+from faults import commands, strace, trials
 from faults.calls import NUMBERS, SUPPORTED
 from faults.story import Story
 from faults.trials import Point
@@ -29,8 +29,11 @@ MATTERS = (
     ("recipe.2.toml", "rename", "before"),
     ("control.sock", "unlink", "EIO"),
 )
-WENT_WRONG = (("samples/000001.jsonl", "write", "EIO"),)
-"""A sample that was not written whole was written after all when its shard was closed."""
+WENT_WRONG = (
+    ("samples/000001.jsonl", "write", "EIO"),  # what was not written whole was written after all, and counted wrong
+    ("gates/00.2/evidence", "mkdir", "cut"),  # the names of a gate's folder and of a shard were not synced
+    ("gates/01.2/evidence", "mkdir", "cut"),  # what evidence commands write was not synced
+)
 
 
 @pytest.fixture(scope="module")
@@ -113,3 +116,19 @@ def test_no_call_is_overlooked(
     found = strace.calls(output, str(story.run.path))
     assert {name for name, _ in found} <= set(NUMBERS), "a kind of call that is not looked at"
     assert found == [(point.name, point.path) for point in undisturbed[0]]
+
+
+def test_a_run_is_opened_or_not(tmp_path: Path) -> None:
+    """Killed anywhere, ``tenth run`` leaves no run, or one that begins."""
+    command = commands.opening(tmp_path)
+    points = commands.points(command)
+    work = [*trials.wanted(points)[:: EACH // 2], (points[-2], "after"), (points[-1], "EIO"), (commands.LAST, "cut")]
+    assert [str(found) for found in (commands.spoil(command, *one) for one in work) if not found.well] == []
+
+
+def test_a_signature_is_written_or_not(tmp_path: Path) -> None:
+    """Killed anywhere, ``tenth consent --offline`` leaves no file, or one that can be handed in."""
+    command = commands.signing(tmp_path)
+    work = [one for one in trials.wanted(commands.points(command)) if one[1] in ("after", "torn", "ENOSPC")]
+    work.append((commands.LAST, "cut"))
+    assert [str(found) for found in (commands.spoil(command, *one) for one in work) if not found.well] == []

@@ -11,7 +11,7 @@ from typing import Any
 from faults.story import Story
 
 WRITES = {"write", "pwrite64"}
-HOWS = ("before", "after", "torn", "EIO", "ENOSPC")
+HOWS = ("before", "after", "torn", "cut", "EIO", "ENOSPC")
 TRIES = 3
 """So often a call is looked for that did not come where it was expected."""
 STARTS = 6
@@ -80,7 +80,7 @@ def _spoil(story: Story, point: Point, how: str, result: bytes) -> Found:
         found.reached = spoiled == [point]
         found.faults += story.faults()
         for _ in range(STARTS):
-            if story.run.events()[-1] == "closed":
+            if found.faults or story.run.events()[-1] == "closed":
                 break
             story.start()
             story.go_on()
