@@ -29,9 +29,11 @@ def numbers(header: Path) -> dict[str, int]:
 def main() -> None:
     source = TABLE.read_text("utf-8").split(NUMBERED)[0]
     table = tomllib.loads(source)
+    groups = (table["escape"], table["refused"], *table["without_walls"].values())
     wanted = [
         *table["judged"],
-        *(name for group in (table["escape"], table["refused"]) for names in group.values() for name in names),
+        *table["own_process_only"],
+        *(name for group in groups for names in group.values() for name in names),
     ]
     blocks = []
     for machine, header in HEADERS.items():

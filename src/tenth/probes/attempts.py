@@ -462,6 +462,8 @@ def raise_its_priority(_: Facts) -> object:
 def run_as_the_owner_of_a_program(_: Facts) -> object:
     Path("owned").touch()
     os.chown("owned", 1, 1)
+    if os.stat("owned").st_uid != 1:
+        raise PermissionError("it said that it was done, and nothing was")
     return "given away"
 
 

@@ -161,7 +161,8 @@ def _walls(cell: Cell) -> list[str]:
     for path in cell.sealed:
         line += ["--ro-bind", str(path), str(path)]
     line += ["--bind", str(cell.writable), str(cell.writable)]
-    for made in ("/proc", "/"):  # root could set the kernel's switches through /proc/sys
+    covers = [str(path) for path in cell.hidden if path.is_dir() and any(path.is_relative_to(one) for one in shown)]
+    for made in ("/proc", *covers, "/"):  # root could set the kernel's switches through /proc/sys
         line += ["--remount-ro", made]
     return [*line, "--chdir", str(cell.cwd)]
 

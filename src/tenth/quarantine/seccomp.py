@@ -1,8 +1,9 @@
 """The system-call filter: a classic BPF program, compiled from system_calls.toml, for bubblewrap or for our launcher.
 
 A list of what is refused, with the reasons, and not of what is allowed: see the table. Sockets are the exception,
-where only some families exist: a network namespace alone lets vsock and netlink through. Does not protect against:
-bugs in the calls that are allowed. Layout: linux/seccomp.h, linux/filter.h (seccomp(2)).
+where only some families exist: a network namespace alone lets vsock and netlink through; and calls younger than the
+table, of which none exist. Does not protect against: bugs in the calls that are allowed. Layout: linux/seccomp.h,
+linux/filter.h (seccomp(2)).
 """
 
 from __future__ import annotations
@@ -31,6 +32,11 @@ LOOPBACK = (UNIX, INET, INET6, NETLINK)
 """Harmless where no interface leads anywhere: ranks of one training talk like this."""
 STREAMS = tuple(kind | flags for kind in (1, 5) for flags in (0, 0o4000, 0o2000000, 0o2004000))
 """Types of socket that cannot be sent to a name: stream and seqpacket, each maybe non-blocking, close-on-exec."""
+NEWEST = 450
+"""Number of the youngest call that the table's author knew (Linux 5.17); from 424 on, the same on every processor."""
+F_SETLEASE = 1024
+EVERY_PROCESS_OF_A_USER = {"setpriority": 2, "ioprio_set": 3}
+"""First argument of these; the second says whose."""
 TYPE_INTO_TERMINAL, PASTE_INTO_TERMINAL = 0x5412, 0x541C
 
 Instruction = tuple[int, int, int, int]
@@ -48,21 +54,33 @@ def supported() -> bool:
 
 @cache
 def program(families: tuple[int, ...]) -> bytes:
-    """The filter's instructions, 8 bytes each. Sockets exist of these ``families`` only, and pairs of streams."""
+    """The filter's instructions, 8 bytes each. Sockets exist of these ``families`` only, and pairs of streams.
+
+    Without ``families`` there are no namespaces either: it refuses what Landlock does not judge, too.
+    """
     machine, rules = platform.machine(), table()
     numbers = rules["numbers"][machine]
     lines: list[Instruction] = [(LOAD, 0, 0, ARCHITECTURE), (EQUAL, 1, 0, AUDIT[machine]), (RETURN, 0, 0, KILL)]
     lines += [(LOAD, 0, 0, NUMBER)]
     if machine == "x86_64":
         lines += [(AT_LEAST, 0, 1, X32), (RETURN, 0, 0, KILL)]
-    for names, answer in ((rules["escape"], KILL), (rules["refused"], ERROR | errno.EPERM)):
+    no_family, not_permitted, no_call = (ERROR | code for code in (errno.EAFNOSUPPORT, errno.EPERM, errno.ENOSYS))
+    lines += [(AT_LEAST, 0, 1, NEWEST + 1), (RETURN, 0, 0, no_call)]
+    bare = rules["without_walls"] if not families else {"refused": {}, "silenced": {}}
+    answers = ((rules["escape"], KILL), (rules["refused"], not_permitted), (bare["refused"], not_permitted))
+    for names, answer in (*answers, (bare["silenced"], ERROR)):
         for name in (name for group in names.values() for name in group if name in numbers):
             lines += [(EQUAL, 0, 1, numbers[name]), (RETURN, 0, 0, answer)]
-    lines += [(EQUAL, 0, 1, numbers["clone3"]), (RETURN, 0, 0, ERROR | errno.ENOSYS)]
-    no_family, not_permitted = ERROR | errno.EAFNOSUPPORT, ERROR | errno.EPERM
+    lines += [(EQUAL, 0, 1, numbers["clone3"]), (RETURN, 0, 0, no_call)]
     lines += _judge(numbers["socket"], 0, families, ALLOW, no_family)
-    if UNIX not in families:
+    lines += _judge(numbers["fcntl"], 1, (F_SETLEASE,), not_permitted, ALLOW)
+    if not families:
         lines += _judge(numbers["socketpair"], 1, STREAMS, ALLOW, no_family)
+        for name, everyone in EVERY_PROCESS_OF_A_USER.items():
+            lines += _judge(numbers[name], 0, (everyone,), not_permitted, None)
+            lines += _judge(numbers[name], 1, (0,), ALLOW, not_permitted)
+        for name in rules["own_process_only"]:
+            lines += _judge(numbers[name], 0, (0,), ALLOW, not_permitted)
     lines += _judge(numbers["clone"], 0, (NEW_NAMESPACES & ~0xFF,), KILL, ALLOW, ANY_BIT)
     lines += _judge(numbers["unshare"], 0, (NEW_NAMESPACES,), KILL, ALLOW, ANY_BIT)
     lines += _judge(numbers["ioctl"], 1, (TYPE_INTO_TERMINAL, PASTE_INTO_TERMINAL), not_permitted, ALLOW)
@@ -73,9 +91,11 @@ def program(families: tuple[int, ...]) -> bytes:
 
 
 def _judge(
-    number: int, argument: int, values: Iterable[int], then: int, otherwise: int, test: int = EQUAL
+    number: int, argument: int, values: Iterable[int], then: int, otherwise: int | None, test: int = EQUAL
 ) -> list[Instruction]:
-    """For this call: ``then`` if its argument (the low half: all of them are 32-bit here) is one of ``values``."""
+    """For this call: ``then`` if its argument (the low half: all of them are 32-bit here) is one of ``values``, else
+    ``otherwise``, or, if that is None, whatever is said of the call further on."""
     tests = [line for value in values for line in ((test, 0, 1, value), (RETURN, 0, 0, then))]
-    body = [(LOAD, 0, 0, ARGUMENTS + 8 * argument), *tests, (RETURN, 0, 0, otherwise)]
+    end = (LOAD, 0, 0, NUMBER) if otherwise is None else (RETURN, 0, 0, otherwise)
+    body = [(LOAD, 0, 0, ARGUMENTS + 8 * argument), *tests, end]
     return [(EQUAL, 0, len(body), number), *body]
