@@ -27,6 +27,8 @@ from tenth.supervisor.rundir import RunDir
 WAIT = 0.02
 """Seconds to wait for a child before looking again."""
 MOST_EVIDENCE_BYTES = 1 << 30
+MOST_FILES = 20_000
+"""In the work folder: more could not be looked at between two moments of the cord."""
 
 Steps = Generator[float | None, None, Any]
 """Work in small steps; a step may say how many seconds it can wait."""
@@ -57,6 +59,8 @@ def seal_checkpoint(run: RunDir, saved: str, gate: int) -> Steps:
     with tripping("checkpoint"):
         if source.resolve() != source or not source.is_dir():
             raise WrongInput(f"'{saved}' cannot be sealed", "it is a link, or not a folder in the work folder")
+        if size(source, MOST_FILES) > (most := run.charter().quarantine.output_bytes):
+            raise Trip("limit", f"more than {most:,.0f} bytes or {MOST_FILES:,} files in the checkpoint")
         found = yield from seal(source, target)
     return {"path": path, "digest": found}
 
@@ -201,7 +205,8 @@ def _files(run: RunDir) -> list[Path]:
 
 
 def size(folder: Path, most: float = float("inf")) -> float:
-    """Bytes on disk of what lies below; what comes and goes meanwhile is not counted. Infinite above ``most`` files."""
+    """Bytes of what lies below, on disk or to be read, holes included; what comes and goes meanwhile is not counted.
+    Infinite above ``most`` files."""
     total, count, todo = 0, 0, [folder]
     while todo:
         with contextlib.suppress(OSError), os.scandir(todo.pop()) as entries:
@@ -210,7 +215,8 @@ def size(folder: Path, most: float = float("inf")) -> float:
                 if count > most:
                     return float("inf")
                 with contextlib.suppress(OSError):
-                    total += entry.stat(follow_symlinks=False).st_blocks * 512
+                    found = entry.stat(follow_symlinks=False)
+                    total += max(found.st_blocks * 512, found.st_size)
                     todo += [Path(entry.path)] if entry.is_dir(follow_symlinks=False) else []
     return total
 

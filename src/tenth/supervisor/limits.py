@@ -9,7 +9,7 @@ from __future__ import annotations
 import time
 
 from tenth.charter import Compute, Quarantine
-from tenth.supervisor.gathering import Trip, size
+from tenth.supervisor.gathering import MOST_FILES, Trip, size
 from tenth.supervisor.rundir import RunDir
 from tenth.supervisor.trainee import Trainee
 
@@ -17,8 +17,6 @@ CLAIM_MARGIN = 1.3
 """How far the trainer's own count may lie above what the meter says was possible: the 30 % of C(2025) 7719, annex."""
 EXIT_SECONDS = 30.0
 """How long a trainer may take to end after it said that it is done."""
-MOST_FILES = 20_000
-"""In the work folder: more could not be looked at between two moments of the cord."""
 
 
 def compute(spent: Compute, limit: Compute, ceiling: Compute) -> None:
@@ -42,6 +40,12 @@ def silence(trainee: Trainee, agreed: Quarantine) -> None:
         raise Trip("silence", f"the trainer said nothing for {now - trainee.heard:.0f} s")
     if trainee.done_at and now - trainee.done_at > EXIT_SECONDS:
         raise Trip("silence", f"the trainer said it was done, and was still there {EXIT_SECONDS:g} s later")
+
+
+def crowd(trainee: Trainee, agreed: Quarantine) -> None:
+    """Looked at often: a tree that is let grow cannot be stopped in time."""
+    if len(trainee.leash.processes()) > agreed.processes:
+        raise Trip("limit", f"more than {agreed.processes:,} processes")
 
 
 def room(trainee: Trainee, agreed: Quarantine, run: RunDir) -> None:

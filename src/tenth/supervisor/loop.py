@@ -300,6 +300,7 @@ class Supervisor:
         """The tenth is trained and the trainer gone: seal its checkpoint and go to the gate."""
         assert trainee.saved is not None
         self._check_limits()
+        limits.claim(trainee, self._peak)
         checkpoint = yield from gathering.seal_checkpoint(self.run, trainee.saved, trainee.lease.gate)
         self.record(*self._shards.close())
         body = {"gate": trainee.lease.gate, "checkpoint": checkpoint, "position": trainee.position}
@@ -318,6 +319,7 @@ class Supervisor:
                 self._check_limits()
                 limits.claim(self.trainee, self._peak)
                 limits.silence(self.trainee, self.history.charter.quarantine)
+                limits.crowd(self.trainee, self.history.charter.quarantine)
             if now - self._metered > METERED_EVERY:
                 limits.room(self.trainee, self.history.charter.quarantine, self.run)
                 self._write_meter()
