@@ -1,0 +1,154 @@
+"""A run in which one hostile trainer follows the other, under one real supervisor, and what each came to.
+
+Its processes are found by a mark in their environment, and by a limit that the kernel hands down to every child and
+lets nobody raise: a program that empties its environment is found all the same.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from core.live import PYTHON, Live, Status, audit, wait_for
+from tenth.errors import BrokenPromise
+
+PROGRAMS = Path(__file__).with_name("programs")
+CORES = len(os.sched_getaffinity(0))
+LEASE = 0.25 * CORES
+"""Device-seconds of one lease, roughly."""
+MOST_OVER = 0.25 * CORES
+"""Device-seconds that 250 ms of wall time can hold: what may pass the ceiling (promise 4)."""
+UNQUIET = 0.5 * CORES
+"""What a busy test machine may add to it, by not letting the supervisor run."""
+OUTPUT_BYTES, PROCESSES, MEMORY_BYTES = 20_000_000, 150, 300_000_000
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What became of one program."""
+
+    ended: str
+    """Reason of the trip, or ``reached`` when the tenth was trained and nothing was gained."""
+    detail: str
+    limit: float
+    """Of its lease, device-seconds on the run's total."""
+    spent: float
+    """By the supervisor's meter, the same."""
+    before: float
+    burnt: float
+    """By the program's own account, device-seconds of this lease."""
+    loot: dict[str, Any]
+    """What it wrote into its checkpoint about its attempts."""
+
+    @property
+    def gains(self) -> list[str]:
+        """Attempts that were not refused."""
+        return [f"{name}: {said}" for name, said in self.loot.items() if "Error" not in str(said)]
+
+
+class Arena(Live):
+    """A live run whose trainer is ``act.py``. Its charter leaves little room, so that every limit is soon met."""
+
+    @classmethod
+    def of(cls, folder: Path, machine: str | None = None, **options: Any) -> Arena:
+        # A lease is twice its even share of the ceiling; there are a hundred.
+        given = {"device_seconds": 50 * LEASE, "every": 100, "silence_seconds": 1.5, **options}
+        arena = cls(folder, machine=machine, command=[PYTHON, "hostile/act.py"], **given)
+        arena.output_bytes = OUTPUT_BYTES + os.getpid() % 10_000 * 100 + len(machine or "")
+        return arena
+
+    def charter(self) -> str:
+        room = {"processes": PROCESSES, "memory_bytes": MEMORY_BYTES, "output_bytes": self.output_bytes}
+        lines = "".join(f"{name} = {value}\n" for name, value in room.items())
+        return super().charter().replace("[quarantine]\n", f"[quarantine]\n{lines}")
+
+    def begin(self) -> Live:
+        self.env = {**self.env, "PYTHONPATH": str(self.root / "code")}
+        shutil.copytree(PROGRAMS, self.root / "hostile", ignore=shutil.ignore_patterns("__pycache__"))
+        return super().begin()
+
+    def marked(self) -> list[int]:
+        found = set(super().marked())
+        for pid in (int(name) for name in os.listdir("/proc") if name.isdigit()):
+            try:
+                limits = Path(f"/proc/{pid}/limits").read_text()
+            except OSError:
+                continue
+            if any(line.split()[3:5] == ["size", str(self.output_bytes)] for line in limits.splitlines()[1:3]):
+                found.add(pid)
+        return sorted(found)
+
+    def send_in(self, program: str, **facts: Any) -> Status:
+        """Consent to a lease for this program; the status of the gate before."""
+        status = self.run_to("GATE")
+        self._sweep()
+        (self.root / "act.json").write_text(json.dumps({"program": program, **facts}, default=str))
+        self.consent()
+        return status
+
+    def let(self, program: str, **facts: Any) -> Outcome:
+        """Send it in and wait for its end; whatever must hold of any program is asserted here."""
+        before = self.send_in(program, **facts)
+        status = wait_for(lambda: self._end_after(before), f"an end of {program}: {self.said()[-500:]}")
+        left = self.marked()
+        assert left == [], "nothing of it is left running"
+        assert self.alive, self.said()
+        assert "Traceback" not in self.said(), self.said()
+        outcome = self._outcome(before, status)
+        assert outcome.spent <= outcome.limit + MOST_OVER + UNQUIET
+        assert outcome.burnt <= outcome.limit - outcome.before + MOST_OVER + UNQUIET, "by its own account"
+        said = audit(self.path)
+        assert not isinstance(said, BrokenPromise), said
+        return outcome
+
+    def _end_after(self, before: Status) -> Status | None:
+        status = self.status()
+        over = status["stance"] == "HALTED" or (status["stance"] == "GATE" and status["gate"] > before["gate"])
+        return status if over else None
+
+    def _outcome(self, before: Status, status: Status) -> Outcome:
+        halted = status["stance"] == "HALTED"
+        last, lease = self.last("tripped" if halted else "reached"), self.last("leased")["lease"]
+        loot = {} if halted else self.loot()
+        return Outcome(
+            ended=last["reason"] if halted else "reached",
+            detail=str(last.get("detail", "")),
+            limit=lease["device_seconds"],
+            spent=last["spent"]["device_seconds"],
+            before=before["spent"]["device_seconds"],
+            burnt=self.burnt(),
+            loot=loot,
+        )
+
+    def loot(self) -> dict[str, Any]:
+        path = self.path / self.last("reached")["checkpoint"]["path"] / "loot"
+        return dict(json.loads(path.read_text())) if path.exists() else {}
+
+    def burnt(self) -> float:
+        path = self.path / "work" / "tally"
+        words = memoryview(path.read_bytes()).cast("Q") if path.exists() else []
+        return sum(words) / 1e9
+
+    def _sweep(self) -> None:
+        """Empty the work folder of whatever it holds, folders without end included."""
+        found = [str(path) for path in (self.path / "work").iterdir()]
+        subprocess.run(["rm", "-rf", "--", *found], check=True)
+
+    def close(self) -> None:
+        super().close()
+        if self.begun:
+            self._sweep()
+
+
+def seconds(action: Callable[[], Any]) -> float:
+    """How long it takes, on the wall."""
+    begun = time.monotonic()
+    action()
+    return time.monotonic() - begun

@@ -1,0 +1,210 @@
+"""What becomes of trainers that do their worst? Each ends in a named trip, or gains nothing by what it tried.
+
+And for each: nothing of it runs on, its compute stays under its lease but for a metering interval, the supervisor
+lives, and both verifiers agree that the log holds.
+"""
+
+from __future__ import annotations
+
+import os
+import socket
+import subprocess
+from collections.abc import Iterable, Iterator
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from core.live import machines
+from hostile.arena import Arena
+
+ENDS: dict[str, str | tuple[str, ...]] = {
+    # does not stop
+    "running.ignores_and_blocks_every_signal": "lease",
+    "running.hides_its_memory": "lease",
+    "running.kills_its_launcher": ("lease", "crash"),
+    "running.stops_itself": "silence",
+    "running.runs_at_idle_priority": "lease",
+    "running.computes_in_short_lives": "lease",
+    "running.takes_all_memory": ("limit", "crash"),
+    "running.forks_without_end": ("limit", "crash"),
+    "frames.closes_the_channel_and_computes": ("lease", "silence"),
+    "frames.computes_before_it_says_hello": ("lease", "silence"),
+    "frames.says_it_is_done_and_goes_on": ("lease", "silence"),
+    # says what it should not, or nothing
+    "frames.malformed": "frame",
+    "frames.bytes_that_are_no_text": "frame",
+    "frames.endless": "frame",
+    "frames.deeply_nested": "frame",
+    "frames.nested_as_deep_as_fits": "frame",
+    "frames.numbers_without_end": "frame",
+    "frames.out_of_order": "frame",
+    "frames.goes_backwards": "frame",
+    "frames.speaks_after_it_was_done": "frame",
+    "frames.speaks_for_the_supervisor": "frame",
+    "frames.claims_another_gate": "frame",
+    "frames.saved_beyond_its_folder": "frame",
+    "frames.saved_nothing": "checkpoint",
+    "frames.floods_with_samples": "frame",
+    "frames.floods_with_progress": "lease",
+    "frames.drips": "silence",
+    "frames.never_says_hello": "silence",
+    "frames.never_reports": "silence",
+    "frames.reports_fewer_flop": ("lease", "claim"),
+    "frames.reports_more_flop": "claim",
+    "frames.reports_more_flop_and_leaves": "claim",
+    # leaves what nobody should open
+    "folders.a_symlink": "checkpoint",
+    "folders.a_symlink_instead_of_it": "checkpoint",
+    "folders.a_hard_link": "checkpoint",
+    "folders.a_fifo": "checkpoint",
+    "folders.a_socket": "checkpoint",
+    "folders.names_that_steer_terminals": "checkpoint",
+    "folders.names_that_hide": "checkpoint",
+    "folders.as_deep_as_the_kernel_lets": "checkpoint",
+    # takes more room than it may
+    "folders.fills_the_disk": "limit",
+    "folders.fills_the_disk_and_leaves": "limit",
+    "folders.holes_that_take_a_year_to_hash": "limit",
+    "folders.one_file_too_large": "crash",
+    "folders.more_files_than_can_be_counted": ("limit", "lease"),
+    "folders.prints_without_end": ("limit", "crash"),
+    # asks the kernel for what no honest trainer asks for
+    "reaching.traces_another": "escape",
+    "reaching.writes_anothers_memory": "escape",
+    "reaching.sets_the_clock": "escape",
+    "reaching.remounts": "escape",
+    "reaching.unmounts": "escape",
+    "reaching.nests_a_namespace": "escape",
+}
+"""Program -> reason of its trip. Two where the machine's speed or its kernel decide which limit is met first."""
+
+GAINS_NOTHING = (
+    "running.leaves_a_daemon",
+    "running.becomes_another_program",
+    "running.raises_its_limits",
+    "frames.claims_another_gate_in_its_position",
+    "frames.sends_descriptors",
+    "folders.a_hard_link_to_what_is_sealed",
+    "folders.a_device",
+    "folders.a_program_with_its_owners_rights",
+    "folders.a_pickle",
+    "folders.names_of_markup",
+    "folders.edits_through_an_open_descriptor",
+    "folders.edits_through_mapped_memory",
+    "folders.edits_what_is_sealed",
+    "reaching.reads_keys_and_log",
+    "reaching.reads_its_parents",
+    "reaching.connects",
+    "reaching.uses_what_was_left_open",
+    "reaching.signals_others",
+    "reaching.slows_others_down",
+    "reaching.traces_in_a_child",
+    "reaching.reads_anothers_memory",
+    "reaching.bends_the_clock",
+    "reaching.nests_a_namespace_by_the_newer_call",
+    "reaching.gains_privileges",
+    "reaching.forges_a_consent",
+)
+"""Programs whose every attempt is refused, and that then come to the gate like any other."""
+
+AMOUNTS = {
+    "running.takes_all_memory": {"megabytes": 400},
+    "running.forks_without_end": {"doublings": 8},
+    "folders.fills_the_disk": {"megabytes": 60},
+    "folders.fills_the_disk_and_leaves": {"megabytes": 30},
+    "folders.holes_that_take_a_year_to_hash": {"files": 50, "bytes": 10_000_000},
+    "folders.one_file_too_large": {"megabytes": 30},
+    "folders.more_files_than_can_be_counted": {"files": 25_000},
+    "folders.prints_without_end": {"megabytes": 60},
+}
+"""How much each tries, at most."""
+
+
+KINDS = (machines()[0], machines()[-1])
+"""The best and the least way in which this machine can hold a trainer."""
+
+
+def cases(programs: Iterable[str]) -> list[tuple[str, str]]:
+    """What a trainer says reaches the supervisor in one way, whatever holds it; all else is tried in both."""
+    return [(kind, name) for kind in KINDS for name in programs if kind == KINDS[0] or not name.startswith("frames.")]
+
+
+@pytest.fixture(scope="module")
+def arena(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Arena]:
+    run = Arena.of(tmp_path_factory.mktemp("arena"), machine=request.param)
+    run.start()
+    yield run
+    run.close()
+
+
+@pytest.fixture(scope="module")
+def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Any]]:
+    """Things outside that are worth reaching."""
+    folder = tmp_path_factory.mktemp("world")
+    with ExitStack() as stack:
+
+        def server(family: int, kind: int, address: Any) -> Any:
+            one = stack.enter_context(socket.socket(family, kind))
+            one.bind(address)
+            if kind == socket.SOCK_STREAM:
+                one.listen()
+            return one.getsockname()
+
+        bystander = subprocess.Popen(["sleep", "600"])
+        stack.callback(bystander.wait)
+        stack.callback(bystander.kill)
+        abstract = f"tenth-hostile-{os.getpid()}"
+        server(socket.AF_UNIX, socket.SOCK_STREAM, "\0" + abstract)
+        yield {
+            "tcp": server(socket.AF_INET, socket.SOCK_STREAM, ("127.0.0.1", 0))[1],
+            "udp": server(socket.AF_INET, socket.SOCK_DGRAM, ("127.0.0.1", 0))[1],
+            "unix": server(socket.AF_UNIX, socket.SOCK_STREAM, str(folder / "host.sock")),
+            "abstract": abstract,
+            "bystander": bystander.pid,
+            "marker": str(folder / "unpickled"),
+        }
+
+
+def facts(run: Arena, world: dict[str, Any]) -> dict[str, Any]:
+    """What a program is told about the world: the worst is that it knows everything."""
+    assert run.process is not None
+    status = run.run_to("GATE")
+    names = ("supervisor.key", "supervisor.lock", "log/entries.jsonl", "log/heads", "charter.toml", "trainer.log")
+    return {
+        **world,
+        "run": str(run.path),
+        "supervisor": run.process.pid,
+        "mark": "PYTEST_VERSION=",
+        "key": str(run.path / "supervisor.key"),
+        "secrets": [str(run.path / name) for name in names],
+        "control": str(run.path / "control.sock"),
+        "checkpoints": str(run.path / "checkpoints"),
+        "sealed": run.last("sealed")["path"],
+        "envelope": run.sign("consented", "bob", status),
+    }
+
+
+@pytest.mark.parametrize(("arena", "program"), cases(ENDS), indirect=["arena"])
+def test_it_ends_in_a_named_trip(arena: Arena, world: dict[str, Any], program: str) -> None:
+    outcome = arena.let(program, **{**facts(arena, world), **AMOUNTS.get(program, {})})
+    wanted = ENDS[program]
+    assert outcome.ended in ((wanted,) if isinstance(wanted, str) else wanted), outcome
+    assert outcome.detail, "the log says what it was"
+
+
+@pytest.mark.parametrize(("arena", "program"), cases(GAINS_NOTHING), indirect=["arena"])
+def test_it_gains_nothing(arena: Arena, world: dict[str, Any], program: str) -> None:
+    bystander = [os.getpriority(os.PRIO_PROCESS, world["bystander"]), os.sched_getaffinity(world["bystander"])]
+    gate = arena.status()["gate"]
+    known = facts(arena, world)
+    consents = sorted((arena.path / "gates").rglob("bob.json"))
+    outcome = arena.let(program, **known)
+    assert outcome.ended == "reached", outcome
+    assert not Path(world["marker"]).exists(), "what was pickled was run"
+    assert bystander == [os.getpriority(os.PRIO_PROCESS, world["bystander"]), os.sched_getaffinity(world["bystander"])]
+    assert arena.status()["gate"] == gate + 1
+    assert len(sorted((arena.path / "gates").rglob("bob.json"))) <= len(consents) + 1
+    if program != "frames.claims_another_gate_in_its_position":
+        assert outcome.gains == []
