@@ -166,13 +166,7 @@ def _print(agreed: Charter, data: list[dict[str, Any]], holds: list[dict[str, An
         click.secho(
             f"  so the FLOP end it first, after {words.seconds(ceiling.flop / per_second)} device-seconds", fg="yellow"
         )
-    _heading("People")
-    click.echo(f"  must all consent to each tenth: {words.names(agreed.signatories)}")
-    click.echo(f"  can each stop it at any time:   {words.names([*agreed.signatories, *agreed.watchers])}")
-    if agreed.witnesses:
-        click.echo(f"  keep heads of the log:          {words.names(agreed.witnesses)} ('tenth witness')")
-    waits = "stands still" if agreed.watch.unwatched == "wait" else "goes on"
-    click.echo(f"  while nobody watches, the run {waits}")
+    _print_people(agreed)
     _heading("Evidence at each gate")
     for panel in agreed.evidence:
         click.echo(f"  {panel.name}: {plain(' '.join(panel.command), limit=200)}")
@@ -193,6 +187,16 @@ def _print(agreed: Charter, data: list[dict[str, Any]], holds: list[dict[str, An
     for one in (one for one in holds if not one["holds"]):
         click.secho(f"  ✗ {one['name']}  ({one['how']})", fg="yellow")
     click.echo("  ✗ whoever is root here, or the user who runs the supervisor, can do anything")
+
+
+def _print_people(agreed: Charter) -> None:
+    _heading("People")
+    click.echo(f"  must all consent to each tenth: {words.names(agreed.signatories)}")
+    click.echo(f"  can each stop it at any time:   {words.names([*agreed.signatories, *agreed.watchers])}")
+    if agreed.witnesses:
+        click.echo(f"  keep heads of the log:          {words.names(agreed.witnesses)} ('tenth witness')")
+    waits = "stands still" if agreed.watch.unwatched == "wait" else "goes on"
+    click.echo(f"  while nobody watches, the run {waits}")
 
 
 def _heading(text: str) -> None:
