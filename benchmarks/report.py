@@ -8,10 +8,10 @@ from typing import Any
 
 from record import QUIET, RESULTS, ROOT, holds
 
-ORDER = ("pull", "pull_cli", "log_appends", "verify", "oversight_cost", "resume", "checkpoint", "transfer")
+ORDER = ("pull", "pull_cli", "log_appends", "faults", "verify", "oversight_cost", "resume", "checkpoint", "transfer")
 ORDER += ("data_preparation", "generation", "trainer_step", "ablations", "peers/run", "peers/gpu")
 """Their place in the document."""
-LONG = ("ablations", "transfer", "peers/run", "peers/gpu")
+LONG = ("faults", "ablations", "transfer", "peers/run", "peers/gpu")
 """Too long to be measured by default."""
 SIGNS = {"<=": "≤", ">=": "≥"}
 NAMES = {"per_second": "mean", "ratio_of_medians": "ratio of medians", "pairs_p50": "median of the pairs"}
@@ -44,6 +44,8 @@ def main() -> None:
         for figure in record["figures"]:
             cells = [figure["what"], must(figure), measured(figure), verdict(figure), where, f"`{record['command']}`"]
             lines.append("| " + " | ".join(cells) + " |")
+    for record in (one for one in records if one["name"] == "faults"):
+        lines += ["", "## Faults", "", *fault_table(record)]
     lines += ["", "## Machines", ""]
     lines += [f"- {letters(number)}: {described(machine)}" for number, machine in enumerate(machines)]
     lines += ["", "## Records", "", "| record | taken | commit | seconds | processor time stolen by the host |"]
@@ -58,6 +60,22 @@ def main() -> None:
         for figure in record["figures"]:
             if figure["reached"] is False:
                 print(f"missed: {figure['what']}: {measured(figure)}, must reach {must(figure)}")
+
+
+def fault_table(record: Json) -> list[str]:
+    """How many calls of each kind were spoiled, and in which ways."""
+    points, faults = record["details"]["points"], record["details"]["faults"]
+    kinds = sorted({kind for found in points.values() for kind in found})
+    rows = [
+        "Calls by which a program changes files, each spoiled in each way that fits it, by `benchmarks/faults.py`:",
+        "",
+    ]
+    rows += ["| program | calls | faults injected | " + " | ".join(kinds) + " |", "|---" * (3 + len(kinds)) + "|"]
+    for program, found in points.items():
+        counts = [str(found.get(kind, "")) for kind in kinds]
+        ways = ", ".join(f"{how} {count}" for how, count in faults[program].items())
+        rows.append(f"| {program} | {sum(found.values())} | {ways} | " + " | ".join(counts) + " |")
+    return rows
 
 
 def ablation_table(machines: list[Json], record: Json) -> list[str]:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import select
 import shutil
 import socket
 import subprocess
@@ -42,6 +43,10 @@ class Story:
         self._lost = folder / "report.lost"
         self._watching: socket.socket | None = None
         self._heard = b""
+        self._now: Status | None = None
+        """Where the run stands, as far as anybody was told."""
+        self._sampled = -1
+        """The step of the newest sample."""
         self.again()
 
     def again(self) -> None:
@@ -78,41 +83,60 @@ class Story:
     def go_on(self) -> int:
         """Until the supervisor ends, the story told or not; its exit status."""
         assert self.run.process is not None
+        self._now, self._sampled, acted = None, -1, None
         until = time.monotonic() + PATIENCE
         while self.run.alive:
             if time.monotonic() > until:
                 raise AssertionError(f"it stands still: {self.run.events()[-5:]}; supervisor: {self.run.said()[-800:]}")
             try:
-                self._act(self._status())
-            except Gone:
-                time.sleep(0.002)
+                self._attend()
+                if self._now and acted != (moment := (self._now["entries"], self._sampled)):
+                    acted = moment
+                    self._act(self._now)
+            except (Gone, FileNotFoundError):  # when the power is cut, the folder is gone for a moment
+                time.sleep(0.01)
         self._listen()
         self._leave()
         return self.run.process.wait()
 
-    def _status(self) -> Status:
+    def _attend(self) -> None:
+        """Watch: wait for what the supervisor tells next."""
         if self._watching is None:
             self._watching = self.run.connect()
             with contextlib.suppress(OSError):
                 self._watching.sendall(b'{"do":"watch","name":"lin"}\n')
             self._watching.setblocking(False)
-        self._listen()
-        return self._noted(self.run.ask(do="status"))["status"]
+        select.select([self._watching], [], [], 0.05)
+        if not self._listen():
+            time.sleep(0.01)  # it has hung up, and will be gone in a moment
 
-    def _noted(self, answer: Json) -> Json:
-        self.heads.append((answer["status"]["entries"], answer["status"]["root"]))
-        return answer
-
-    def _listen(self) -> None:
+    def _listen(self) -> bool:
         """What the watcher was told meanwhile; it is there even when the supervisor is not any more."""
-        with contextlib.suppress(BlockingIOError, ConnectionError):
+        try:
             while self._watching and (data := self._watching.recv(1 << 16)):
                 self._heard += data
+        except BlockingIOError:
+            return self._heed()
+        except ConnectionError:
+            pass
+        self._heed()
+        return False
+
+    def _heed(self) -> bool:
         *lines, self._heard = self._heard.split(b"\n")
         for message in map(json.loads, lines):
             self.told += [message["entry"]] if message.get("on") == "entry" else message.get("entries", [])
-            if status := message.get("status"):
-                self.heads.append((status["entries"], status["root"]))
+            if message.get("on") == "sample":
+                self._sampled = message["sample"]["step"]
+            if "status" in message:
+                self._noted(message)
+        return True
+
+    def _noted(self, message: Json) -> None:
+        status = message["status"]
+        self.heads.append((status["entries"], status["root"]))
+        if self._now is None or status["entries"] >= self._now["entries"]:
+            self._now = status
 
     def _leave(self) -> None:
         if self._watching:
@@ -132,22 +156,16 @@ class Story:
             self._say("objected", "bob", status)
         elif stance == "GATE" and status["waiting_for"]:
             self._say("consented", min(status["waiting_for"]), status)
-        elif stance == "RUNNING" and gate == 0:
-            self._pull(status)
-        else:
-            time.sleep(0.002)
+        elif stance == "RUNNING" and gate == 0 and "pulled" in self.run.events():
+            (self.run.root / "go").touch()
+        elif stance == "RUNNING" and gate == 0 and self._sampled == 1:
+            self._noted(self.run.pull())
+            self.pulled += 1
 
     def _say(self, event: str, name: str, status: Status, **more: Json) -> None:
         answer = self.run.submit(self.run.sign(event, name, status, **more))
         assert answer["ok"], answer
         self._noted(answer)
-
-    def _pull(self, status: Status) -> None:
-        if "pulled" in self.run.events():
-            (self.run.root / "go").touch()
-        elif status["claims"].get("step") == 2:
-            self._noted(self.run.pull())
-            self.pulled += 1
 
     # --- what must hold whenever the supervisor has ended ------------------------------------------------------------
 

@@ -1,0 +1,1 @@
+"""Is anything lost when any call that changes files fails, or is the last one?"""
