@@ -33,6 +33,7 @@ VERBS: Mapping[str, tuple[str, str]] = {
     "close": ("tenth.cli.changing", "Abandon the run."),
     "witness": ("tenth.cli.witnessing", "Keep and cosign the heads of a log, so that nobody can rewrite it unseen."),
     "verify": ("tenth.cli.auditing", "Replay log, law and signatures; name the first broken promise."),
+    "ledger": ("tenth.cli.ledgering", "Add up the compute: against the ceiling, and as regulation counts it."),
     "export": ("tenth.cli.auditing", "Write the auditor's pack."),
     "generate": ("tenth.cli.generating", "Write text from a checkpoint or a model's folder."),
     "chat": ("tenth.cli.generating", "Talk with a model in the terminal."),
