@@ -5,9 +5,8 @@ from __future__ import annotations
 import json
 import sys
 
-from tenth.quarantine import sandbox
+from tenth.quarantine import leash, sandbox
 from tenth.supervisor import __main__ as program
-from tenth.supervisor import leash
 
 
 def main() -> int:

@@ -21,8 +21,7 @@ from tenth.encoding import decode
 from tenth.gate import statement
 from tenth.keys import SigningKey
 from tenth.log.entry import timestamp
-from tenth.quarantine import sandbox
-from tenth.supervisor import leash
+from tenth.quarantine import leash, sandbox
 from tenth.trainer import recipe as recipes
 from tenth.trainer.__main__ import ARENAS
 

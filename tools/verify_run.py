@@ -30,7 +30,10 @@ from pathlib import Path
 from typing import Any
 
 from cryptography.exceptions import InvalidSignature
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
+from cryptography.hazmat.primitives.asymmetric.utils import encode_dss_signature
 
 Json = Any  # a parsed JSON or TOML value; every use is checked where it is read
 
@@ -44,6 +47,7 @@ CHARTER_KEYS = {
     "phase": "name command data epochs recipe code env",
     "gates": "every consent",
     "ceiling": "device_seconds flop",
+    "seal": "checkpoints escrow",
     "quarantine": "level silence_seconds loopback processes memory_bytes output_bytes",
     "watch": "samples_per_minute unwatched prompts",
     "evidence": "name command timeout_seconds",
@@ -262,7 +266,63 @@ def parse_key(line: Json) -> bytes:
     return blob[19:]
 
 
-def signature_holds(key: bytes, signature: bytes, message: bytes) -> bool:
+def parse_persons_key(line: Json) -> bytes | tuple[bytes, bytes]:
+    """An Ed25519 key; or a passkey (§4): its P-256 point and its site."""
+    kind = b"sk-ecdsa-sha2-nistp256@openssh.com"
+    if line.split(" ", 1)[0] != kind.decode():
+        return parse_key(line)
+    left, parts = unbase64(line.split(" ")[1], "passkey"), []
+    while left:
+        length = int.from_bytes(left[:4], "big")
+        if len(left) < 4 + length:
+            raise ValueError(f"not a passkey: {brief(line)}")
+        parts.append(left[4 : 4 + length])
+        left = left[4 + length :]
+    label = rb"[a-z0-9-]{1,63}"
+    if (
+        parts[:2] != [kind, b"nistp256"]
+        or len(parts) != 4
+        or not re.fullmatch(rb"%b(\.%b){0,8}" % (label, label), parts[3])
+    ):
+        raise ValueError(f"not a passkey: {brief(line)}")
+    if len(parts[2]) != 65:
+        raise ValueError(f"not an uncompressed point: {brief(line)}")
+    ec.EllipticCurvePublicKey.from_encoded_point(ec.SECP256R1(), parts[2])
+    return parts[2], parts[3]
+
+
+def passkey_holds(point: bytes, site: bytes, signature: bytes, message: bytes) -> bool:
+    """§4: the authenticator signs its own 37 bytes and the hash of what the browser says it was asked for."""
+    if len(signature) < 101:
+        return False
+    authenticator, numbers, client = signature[:37], signature[37:101], signature[101:]
+    challenge = base64.urlsafe_b64encode(hashlib.sha256(message).digest())[:43]
+    start = b'{"type":"webauthn.get","challenge":"' + challenge + b'","origin":"'
+    if not client.startswith(start) or authenticator[:32] != hashlib.sha256(site).digest():
+        return False
+    origin, quote, rest = client[len(start) :].partition(b'"')
+    found = re.fullmatch(rb"(https|http)://([a-z0-9.-]+)(:[0-9]{1,5})?", origin)
+    if not quote or found is None or rest[:1] not in (b",", b"}") or rest.startswith(b',"crossOrigin":true'):
+        return False
+    host = found[2]
+    if (host != site and not host.endswith(b"." + site)) or (found[1] == b"http" and host != b"localhost"):
+        return False
+    flags = authenticator[32]
+    if not flags & 1 or not flags & 4 or flags & 64 or flags & 128:  # present, verified, and nothing appended
+        return False
+    r, s = int.from_bytes(numbers[:32], "big"), int.from_bytes(numbers[32:], "big")
+    try:
+        key = ec.EllipticCurvePublicKey.from_encoded_point(ec.SECP256R1(), point)
+        der = encode_dss_signature(r, s)
+        key.verify(der, authenticator + hashlib.sha256(client).digest(), ec.ECDSA(hashes.SHA256()))
+    except InvalidSignature:
+        return False
+    return True
+
+
+def signature_holds(key: bytes | tuple[bytes, bytes], signature: bytes, message: bytes) -> bool:
+    if isinstance(key, tuple):
+        return passkey_holds(*key, signature, message)
     try:
         Ed25519PublicKey.from_public_bytes(key).verify(signature, message)
     except InvalidSignature:
@@ -281,7 +341,8 @@ class Charter:
     parts: int  # gates in an epoch
     ceiling: dict[str, Json]
     evidence: list[str]
-    signatories: dict[str, bytes]
+    signatories: dict[str, bytes | tuple[bytes, bytes]]
+    seals: bool  # checkpoints lie encrypted between gates
 
     @property
     def gates(self) -> int:
@@ -325,12 +386,20 @@ def parse_charter(data: bytes) -> Charter:
     people = [row for table in ("signatory", "watcher", "witness") for row in toml.get(table, [])]
     for table in ("signatory", "watcher", "witness"):
         names_of(toml.get(table, []), table)
-    pairs = {(person["name"], parse_key(person["key"])) for person in people}
+    pairs = {(person["name"], parse_key(person["key"])) for person in people if person not in toml["signatory"]}
+    for person in toml["signatory"]:
+        key = parse_persons_key(person["key"])
+        pairs.add((person["name"], key if isinstance(key, bytes) else key[0]))
     if not len({name for name, _ in pairs}) == len({key for _, key in pairs}) == len(pairs) > 0:
         raise ValueError("one key under two names, or two keys under one")
-    signatories = {person["name"]: parse_key(person["key"]) for person in toml["signatory"]}
+    signatories = {person["name"]: parse_persons_key(person["key"]) for person in toml["signatory"]}
     evidence = names_of(toml.get("evidence", []), "evidence")
-    return Charter(phases, int(every[1]), toml["ceiling"], evidence, signatories)
+    seal = toml.get("seal", {})
+    if type(seal.get("checkpoints", False)) is not bool:
+        raise ValueError(f"seal: {seal}")
+    if "escrow" in seal and parse_key(seal["escrow"]) in {key for _, key in pairs}:
+        raise ValueError("the escrow key is somebody's own")
+    return Charter(phases, int(every[1]), toml["ceiling"], evidence, signatories, seal.get("checkpoints", False))
 
 
 # Files
@@ -458,6 +527,8 @@ class Audit:
     listings: dict[str, list[bytes]] = field(default_factory=dict)
     envelopes: dict[str, list[Json]] = field(default_factory=dict)  # seal path/name -> words said there
     seal_path: str = ""
+    missing: str = ""  # a checkpoint that does not lie open
+    encrypted: Json = None  # path and digest of its encrypted form
 
     def apply(self, entry: Json, leaf: str, root_before: bytes) -> None:
         """One step of the law. An unknown event, a wrong state, a broken guard: each is refused."""
@@ -601,7 +672,11 @@ class Audit:
         fields(body["checkpoint"], "digest path", "checkpoint")
         path = f"checkpoints/{body['gate']:02d}"
         same(9, "path of the checkpoint", path, body["checkpoint"]["path"])
-        same(9, f"digest of {path}", body["checkpoint"]["digest"], self.disk.folder_digest(path))
+        if self.charter.seals and not self.disk.path(path, 9).exists():
+            self.missing = path  # until its encrypted form is seen
+        else:
+            same(9, f"digest of {path}", body["checkpoint"]["digest"], self.disk.folder_digest(path))
+        self.encrypted = None
         self.gate, self.checkpoint, self.position = body["gate"], body["checkpoint"], body["position"]
         self.claims, self.stance = body["claims"], "GATHERING"
         self.halts, self.samples = (self.halts[1], []), (self.samples[1], [])
@@ -743,7 +818,9 @@ class Audit:
 
     def check_dossier(self, dossier: Json, sealed: Json) -> None:
         """Every field that the log or the disk determines must be what they determine (§7)."""
-        fields(dossier, DOSSIER_KEYS, "dossier", 9)
+        fields(dossier, DOSSIER_KEYS + (" sealed" if self.charter.seals else ""), "dossier", 9)
+        if self.charter.seals:
+            self.check_encrypted(dossier["sealed"])
         phase, epoch, tenth = self.charter.tenth(self.gate)
         expected = {
             "version": 1, "run": self.run, "gate": self.gate, "seal": len(self.seals),
@@ -777,6 +854,18 @@ class Audit:
             if not is_number(lease[name]) or lease[name] > self.charter.ceiling[name]:
                 raise Broken(4, f"proposed {name}: expected up to {self.charter.ceiling[name]}, found {lease[name]}")
 
+    def check_encrypted(self, sealed: Json) -> None:
+        """Promise 14: what lies on the table is encrypted, once, and stays what it is."""
+        if (sealed is None) is not (self.checkpoint is None):
+            raise Broken(14, f"sealed: expected just when there is a checkpoint, found {brief(sealed)}")
+        if sealed is not None:
+            fields(sealed, "digest path", "sealed", 14)
+            same(14, "path of the sealed checkpoint", self.checkpoint["path"] + ".sealed", sealed["path"])
+            if self.encrypted is not None:
+                same(14, "the sealed checkpoint", self.encrypted, sealed)
+            same(9, f"digest of {sealed['path']}", sealed["digest"], self.disk.folder_digest(sealed["path"]))
+            self.encrypted, self.missing = sealed, ""
+
     def check_evidence(self, evidence: Json, seal_path: str) -> None:
         """All that was asked for is there, unchanged; before the first checkpoint there is nothing to measure."""
         names = [row["name"] for row in evidence]
@@ -799,6 +888,11 @@ class Audit:
                 if envelope not in self.envelopes.get(key, []):
                     raise Broken(9, f"{file}: expected what the log holds, found another envelope")
         named = {"gates": gates, "checkpoints": {f"{gate:02d}" for gate in range(1, self.gate + 1)}}
+        if self.missing:
+            raise Broken(9, f"{self.missing}: expected a folder, found none")
+        if self.charter.seals:
+            suffixes = ("", ".sealed", ".shares.json")
+            named["checkpoints"] = {one + suffix for one in named["checkpoints"] for suffix in suffixes}
         named["samples"] = {Path(name).name for name in self.disk.digests if name.startswith("samples/")}
         for folder, names in named.items():
             for name in sorted(set(self.disk.names(folder)) - names):

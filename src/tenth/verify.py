@@ -20,7 +20,7 @@ from tenth.encoding import canonical, decode, digest, digest_file, read_plain
 from tenth.errors import BadCharter, BrokenPromise, TenthError, Unlawful
 from tenth.gate.adjustment import set_keys, without_excluded
 from tenth.gate.history import History
-from tenth.gate.sealing import finish, folder_digest
+from tenth.gate.sealing import SEALED, SHARES, finish, folder_digest
 from tenth.log import store
 from tenth.log.entry import Entry
 from tenth.log.head import origin
@@ -76,6 +76,8 @@ class _Audit:
         """The entry that is looked at."""
         self.said: set[tuple[str, bytes]] = set()
         """The envelopes in the log, and where copies of them may lie."""
+        self.unseen = ""
+        """A checkpoint that is gone, until its encrypted form has been seen."""
         self.accounted: dict[str, set[str]] = {name: set() for name in ("gates", "checkpoints", "samples")}
         """Names in these folders that the log speaks of."""
 
@@ -92,6 +94,7 @@ class _Audit:
             for copy in self.run.glob(f"gates/{gate}/consents/[!.]*"):
                 name = str(copy.relative_to(self.run))
                 self._hold((name, read_plain(copy)) in self.said, 9, f"{name} is no copy of a logged statement")
+        self._hold(not self.unseen, 9, f"{self.unseen} is missing")
         history, notes = self.history, self.log.notes + self._strangers()
         state, root = history.state, heads[-1].root.hex()
         size = (len(entries), len(heads))
@@ -129,7 +132,11 @@ class _Audit:
         if entry.event == "reached":
             path, wanted = body["checkpoint"]["path"], f"checkpoints/{body['gate']:02d}"
             self._hold(path == wanted, 9, "a checkpoint lies elsewhere", path)
-            self._folder("checkpoints", path, body["checkpoint"]["digest"])
+            if self.history.charter.seal.checkpoints and not (self.run / path).exists():
+                self.unseen, name = path, Path(path).name
+                self.accounted["checkpoints"].add(name)
+            else:
+                self._folder("checkpoints", path, body["checkpoint"]["digest"])
         if entry.event == "sampled":
             self._shard(body)
         if "envelope" in body:
@@ -153,7 +160,9 @@ class _Audit:
             self._hold(
                 same, 9, f"the dossier's '{key}' is wrong", "" if same else f"it says {said!r}, the log {value!r}"
             )
-        self._hold(set(dossier) == set(wanted) | {"evidence", "protections"}, 9, "the dossier has other keys")
+        extra = {"evidence", "protections"} | ({"sealed"} if history.charter.seal.checkpoints else set())
+        self._hold(set(dossier) == set(wanted) | extra, 9, "the dossier has other keys")
+        self._sealed_checkpoint(dossier.get("sealed"))
         self._hold(not dossier["frozen"] or history.frozen, 3, "the dossier promises a thaw", "nothing was frozen")
         asked, found = [panel.name for panel in history.evidence], [panel["name"] for panel in dossier["evidence"]]
         self._hold(found == asked, 9, "evidence is missing", f"asked: {asked}, in the dossier: {found}")
@@ -161,6 +170,20 @@ class _Audit:
             self._hold(panel["path"] == f"{path}/evidence/{panel['name']}", 9, "evidence lies elsewhere", panel["path"])
             self._folder("gates", panel["path"], panel["digest"])
         return dict(dossier)
+
+    def _sealed_checkpoint(self, sealed: Any) -> None:
+        """Promise 14: where the charter asks for it, what lies on the table is encrypted."""
+        checkpoint, before = self.history.checkpoint, self.history.sealed_checkpoint
+        if not self.history.charter.seal.checkpoints:
+            return
+        self._hold((sealed is None) is (checkpoint is None), 14, "a checkpoint was not encrypted", repr(sealed))
+        if sealed and checkpoint:
+            wanted = checkpoint["path"] + SEALED
+            found = {"path": wanted, "digest": sealed["digest"]}
+            self._hold(sealed == (before or found), 14, "a sealed checkpoint is another one, or lies elsewhere", wanted)
+            self._folder("checkpoints", wanted, sealed["digest"])
+            self.accounted["checkpoints"].add(Path(checkpoint["path"] + SHARES).name)
+            self.unseen = ""
 
     def _recipe(self) -> str:
         """Digest of the recipe in force; it must be the first one with the adjustments' keys set."""

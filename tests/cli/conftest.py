@@ -110,7 +110,7 @@ env = {{ STEPS = "{steps}", PAUSE = "{pause}" }}
 
 [ceiling]
 device_seconds = 1000
-flop = 1e12
+flop = 1e15
 
 [quarantine]
 level = "none"

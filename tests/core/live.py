@@ -24,11 +24,11 @@ import verify_run
 from tenth import opening
 from tenth.encoding import decode
 from tenth.errors import BrokenPromise
-from tenth.gate import statement
+from tenth.gate import cipher, statement
+from tenth.gate.sealing import SHARES
 from tenth.keys import SigningKey
 from tenth.log.entry import timestamp
-from tenth.quarantine import sandbox
-from tenth.supervisor import leash
+from tenth.quarantine import leash, sandbox
 from tenth.supervisor.rundir import RunDir
 from tenth.verify import Report, verify
 
@@ -108,7 +108,10 @@ class Live:
         self.recipe = "depth = 1\n\n[optim]\nlr = 0.5\n"
         self.documents = {"poem.txt": "a rose is a rose\n", "prose.txt": "it was\n"}
         self.mark = uuid.uuid4().hex
-        self.keys = {name: SigningKey.generate() for name in (*self.signatories, *self.watchers)}
+        self.keys = {
+            name: SigningKey.generate()
+            for name in (*self.signatories, *self.watchers, *([self.escrow] if self.escrow else []))
+        }
         self.process: subprocess.Popen[bytes] | None = None
         self.begun: RunDir | None = None
         self.tampered = False
@@ -307,7 +310,7 @@ class Live:
         if checkpoint is None or not (file := self.path / (checkpoint["path"] + SHARES)).exists():
             return None
         shares = cipher.read_shares(file.read_bytes(), self.name, checkpoint["digest"])
-        return cipher.pass_on(shares, name, self.keys[name], self.begun.key().public if self.begun else None)
+        return cipher.pass_on(shares, name, self.keys[name], RunDir(self.path).key().public)
 
     def submit(self, envelope: Json, share: Json = None) -> Json:
         answer = self.ask(do="submit", envelope=envelope, share=share)
@@ -347,7 +350,7 @@ class Live:
             self.submit(self.sign("reopened", self.signatories[0], status))
         if status["stance"] == "GATE":
             for name in status["waiting_for"]:
-                self.submit(self.sign("consented", name, status))
+                self.submit(self.sign("consented", name, status), self.share(name))
 
     def finish(self) -> None:
         """To the end of the run, always saying yes."""

@@ -18,9 +18,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from tenth.quarantine import sandbox
+from tenth.quarantine import leash, sandbox
 from tenth.supervisor import __main__ as program
-from tenth.supervisor import leash
 
 CALLS = ("write", "fsync", "fdatasync", "replace", "ftruncate", "truncate")
 

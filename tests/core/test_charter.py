@@ -14,7 +14,7 @@ from tenth import charter as charters
 from tenth.errors import BadCharter
 from tenth.keys import SigningKey
 
-ADA, BOB, LIN, WIM = (SigningKey.generate().public.line for _ in range(4))
+ADA, BOB, LIN, WIM, EVE = (SigningKey.generate().public.line for _ in range(5))
 
 
 def document() -> dict[str, Any]:
@@ -34,6 +34,7 @@ def document() -> dict[str, Any]:
         ],
         "gates": {"every": "1/20 epoch", "consent": "unanimous"},
         "ceiling": {"device_seconds": 100, "flop": 1e15},
+        "seal": {"checkpoints": True, "escrow": EVE},
         "quarantine": {
             "level": "full",
             "silence_seconds": 30,

@@ -20,9 +20,8 @@ from tenth.errors import BadCharter, RunRefused, WrongInput
 from tenth.gate.lease import SLACK
 from tenth.gate.sealing import data_files
 from tenth.probes.outside import Probe, held, probe
-from tenth.quarantine import sandbox
+from tenth.quarantine import leash, sandbox
 from tenth.sanitise import plain
-from tenth.supervisor import leash
 
 ALWAYS = (
     "no privileges gained, no capabilities, no core dumps",
@@ -167,6 +166,9 @@ def _print(agreed: Charter, data: list[dict[str, Any]], holds: list[dict[str, An
             f"  so the FLOP end it first, after {words.seconds(ceiling.flop / per_second)} device-seconds", fg="yellow"
         )
     _print_people(agreed)
+    if agreed.seal.checkpoints:
+        alone = "the escrow key opens them alone" if agreed.seal.escrow else "a lost key loses them: there is no escrow"
+        click.echo(f"  between gates, checkpoints lie encrypted: everyone's share opens them, and {alone}")
     _heading("Evidence at each gate")
     for panel in agreed.evidence:
         click.echo(f"  {panel.name}: {plain(' '.join(panel.command), limit=200)}")

@@ -16,9 +16,8 @@ from tenth.cli.find import is_live
 from tenth.errors import BrokenPromise, RunRefused
 from tenth.opening import begin
 from tenth.probes.outside import Probe, probe
-from tenth.quarantine import sandbox
+from tenth.quarantine import leash, sandbox
 from tenth.sanitise import plain
-from tenth.supervisor import leash
 
 START_SECONDS = 120.0
 """A long log is verified before anybody is let in."""

@@ -12,6 +12,7 @@ from pathlib import Path, PurePosixPath
 
 from tenth.cli.replay import Replay
 from tenth.errors import WrongInput
+from tenth.gate.sealing import SHARES
 from tenth.log.store import ENTRIES, HEADS
 
 MOST_BYTES, MOST_FILES = 4 << 30, 100_000
@@ -29,6 +30,9 @@ def review_files(found: Replay) -> Iterator[tuple[str, Path]]:
         yield name, run / name
     for path in sorted(run.glob("gates/*/dossier.json")):
         yield path.relative_to(run).as_posix(), path
+    if history.sealed_checkpoint and history.checkpoint:
+        name = history.checkpoint["path"] + SHARES
+        yield name, run / name
     dossier = history.dossier or {"evidence": [], "samples": []}
     for panel in dossier["evidence"]:
         yield from _below(run, panel["path"])

@@ -14,9 +14,11 @@ from tenth.cli import wire, words
 from tenth.cli.outcome import DONE, emit
 from tenth.cli.people import Chosen, signer
 from tenth.cli.replay import Replay, audit, replay
-from tenth.encoding import canonical, write_durably
+from tenth.encoding import canonical, read_plain, write_durably
 from tenth.errors import BadStatement, Unlawful, WrongInput
-from tenth.gate import statement
+from tenth.gate import cipher, statement
+from tenth.gate.sealing import SHARES
+from tenth.keys import PublicKey, SigningKey
 from tenth.log.entry import timestamp
 from tenth.sanitise import plain
 
@@ -32,7 +34,10 @@ def checked(run: Path) -> Replay:
 def make(
     found: Replay, event: str, chosen: Chosen, note: str, patch: Mapping[str, Any] | None = None
 ) -> tuple[str, Envelope]:
-    """``(who, envelope)`` for this moment of the run, signed with a key that lies here."""
+    """``(who, envelope)`` for this moment of the run, signed with a key that lies here.
+
+    With a consent to a sealed checkpoint goes the signer's share of its key, under ``share``; it is in no log.
+    """
     history, state = found.history, found.history.state
     if len(note) > statement.MAX_NOTE:
         raise WrongInput("this note is refused", f"it has {len(note):,} characters", f"at most {statement.MAX_NOTE:,}")
@@ -46,7 +51,22 @@ def make(
         event, key, run=history.run, signatory=who, anchor=state.anchor, time=timestamp(time.time()),
         subjects=subjects, note=note, patch=patch,
     )  # fmt: skip
+    if event == "consented" and history.sealed_checkpoint:
+        envelope["share"] = _share(found, who, key)
     return who, envelope
+
+
+def _share(found: Replay, who: str, key: SigningKey) -> str:
+    """The signer's share of the key of the sealed checkpoint, for the supervisor's eyes only."""
+    history = found.history
+    assert history.checkpoint is not None
+    try:
+        data = read_plain(found.path / (history.checkpoint["path"] + SHARES))
+    except OSError as error:
+        do = "ask for a pack made by this version's 'tenth review --export'"
+        raise WrongInput("your share of the checkpoint's key is not here", str(error), do) from None
+    shares = cipher.read_shares(data, history.run, history.checkpoint["digest"])
+    return cipher.pass_on(shares, who, key, PublicKey.parse(history.opened["log_key"]))
 
 
 def at_gate(found: Replay, event: str) -> None:
@@ -84,7 +104,8 @@ def confirm(lines: list[str], *, yes: bool, quiet: bool = False) -> None:
 
 
 def hand_in(run: str, envelope: Envelope, who: str, event: str, *, as_json: bool) -> int:
-    answer = wire.ask(run, do="submit", envelope=envelope)
+    share = envelope.pop("share", None)
+    answer = wire.ask(run, do="submit", envelope=envelope, share=share)
     status = answer["status"]
     if as_json:
         emit({"signatory": who, "event": event, "index": answer["index"], "status": status})

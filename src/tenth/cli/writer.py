@@ -17,7 +17,7 @@ from typing import Any
 from tenth.cli.find import find_run, is_run
 from tenth.cli.replay import Replay, replay
 from tenth.errors import BrokenPromise, WrongInput
-from tenth.gate.sealing import finish, folder_digest
+from tenth.gate.sealing import SEALED, finish, folder_digest
 from tenth.quarantine import sandbox
 from tenth.sanitise import plain
 
@@ -65,6 +65,11 @@ def known_checkpoint(found: Replay, gate: int | None) -> Path:
     if gate is not None and gate not in known:
         raise WrongInput(f"there is no checkpoint of gate {gate}", f"there are 1 to {max(known)}", "give --gate")
     record = known[max(known) if gate is None else gate]
+    if not (found.path / record["path"]).exists() and (found.path / (record["path"] + SEALED)).exists():
+        raise WrongInput(
+            f"{record['path']} is not used", "it is sealed: it opens with every signatory's share",
+            "consent to the next tenth, or let the owner of the escrow key open it: tenth unseal",
+        )  # fmt: skip
     digest = finish(folder_digest(found.path / record["path"]))
     if digest != record["digest"]:
         raise BrokenPromise(9, f"{record['path']} is not the checkpoint on record", f"digest {digest}")

@@ -61,6 +61,8 @@ class History:
         self.lease: Lease | None = None
         """The last lease granted."""
         self.checkpoint: dict[str, str] | None = None
+        self.sealed_checkpoint: dict[str, str] | None = None
+        """Path and digest of its encrypted form, once there is one."""
         self.position: Any = None
         self.claims: dict[str, Any] = {}
         self.samples: list[dict[str, Any]] = []
@@ -131,6 +133,7 @@ class History:
         match entry.event:
             case "sealed":
                 self.dossier, self.sealed_path = dossier, body["path"]
+                self.sealed_checkpoint = (dossier or {}).get("sealed")
                 self.seals += 1
                 self.gate_seals[body["gate"]] = self.gate_seals.get(body["gate"], 0) + 1
             case "leased":
@@ -142,6 +145,7 @@ class History:
                 self.samples.append(body)
             case "reached":
                 self.checkpoint, self.position, self.claims = body["checkpoint"], body["position"], body["claims"]
+                self.sealed_checkpoint = None
                 self.samples, self.halts = self.samples[self._seen[0] :], self.halts[self._seen[1] :]
                 self._seen = (len(self.samples), len(self.halts))
             case "pulled" | "tripped":

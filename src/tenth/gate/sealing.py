@@ -16,6 +16,9 @@ from tenth.encoding import canonical, digest, hash_file, sync_folder
 from tenth.errors import WrongInput
 from tenth.gate.adjustment import listing_line
 
+SEALED, SHARES = ".sealed", ".shares.json"
+"""Beside a checkpoint's folder: its encrypted form, and the shares of the key."""
+
 T = TypeVar("T")
 Work = Generator[None, None, T]
 """Something to be done in small steps; returns T."""

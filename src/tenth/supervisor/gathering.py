@@ -8,6 +8,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import shutil
 import subprocess
 import time
 from collections.abc import Callable, Generator, Iterator
@@ -21,7 +22,7 @@ from tenth.gate.adjustment import patched_recipe, without_excluded
 from tenth.gate.history import History
 from tenth.gate.sealing import data_listing, folder_digest, make_durable, seal
 from tenth.quarantine import sandbox
-from tenth.supervisor.leash import Leash
+from tenth.quarantine.leash import Leash
 from tenth.supervisor.rundir import RunDir
 
 WAIT = 0.02
@@ -29,6 +30,8 @@ WAIT = 0.02
 MOST_EVIDENCE_BYTES = 1 << 30
 MOST_FILES = 20_000
 """In the work folder: more could not be looked at between two moments of the cord."""
+OPEN = ".open"
+"""Where sealed checkpoints lie open while they are needed."""
 
 Steps = Generator[float | None, None, Any]
 """Work in small steps; a step may say how many seconds it can wait."""
@@ -72,11 +75,11 @@ def unchanged(run: RunDir, history: History) -> Steps:
     pinned |= {f"data.{phase}.jsonl": wanted for phase, wanted in history.opened["data"].items()}
     for name, wanted in pinned.items():
         _same_file(run, name, wanted)
-    if history.checkpoint:
+    if checkpoint := history.sealed_checkpoint or history.checkpoint:
         with tripping("checkpoint"):
-            found = yield from folder_digest(run.path / history.checkpoint["path"])
-        if found != history.checkpoint["digest"]:
-            raise Trip("checkpoint", f"{history.checkpoint['path']} was changed after it was sealed")
+            found = yield from folder_digest(run.path / checkpoint["path"])
+        if found != checkpoint["digest"]:
+            raise Trip("checkpoint", f"{checkpoint['path']} was changed after it was sealed")
 
 
 def still_as_sealed(run: RunDir, history: History) -> Steps:
@@ -134,6 +137,9 @@ def evidence(run: RunDir, history: History, path: str, charge: Callable[[float],
     rows = []
     for panel in history.evidence:
         out = run.path / path / "evidence" / panel.name
+        if history.sealed_checkpoint:
+            rows.append(_once_more(run, history, panel.name, out))
+            continue
         out.mkdir(parents=True)
         sealed = _describe(run, history, path)
         spent = yield from _run_panel(run, panel, out, sealed, charge, left)
@@ -147,15 +153,26 @@ def evidence(run: RunDir, history: History, path: str, charge: Callable[[float],
     return rows
 
 
+def _once_more(run: RunDir, history: History, name: str, out: Path) -> dict[str, Any]:
+    """The evidence of the dossier before: the same checkpoint, which nobody can open for another look."""
+    rows = [row for row in (history.dossier or {})["evidence"] if row["name"] == name]
+    with tripping("evidence"):
+        if not rows:
+            raise WrongInput(f"there is no evidence '{name}'", "the checkpoint was sealed before it was asked for")
+        shutil.copytree(run.path / rows[0]["path"], out)
+    return {**rows[0], "path": str(out.relative_to(run.path)), "device_seconds": 0.0}
+
+
 def _describe(run: RunDir, history: History, path: str) -> Path:
     """The file that tells an evidence command what lies where."""
-    before = f"checkpoints/{history.state.gate - 1:02d}"
+    number = f"{history.state.gate - 1:02d}"
+    before = next((name for name in (f"checkpoints/{number}", f"{OPEN}/{number}") if (run.path / name).is_dir()), None)
     assert history.checkpoint is not None
     facts = {
         "run": history.run,
         "gate": history.state.gate,
         "checkpoint": str(run.path / history.checkpoint["path"]),
-        "previous": str(run.path / before) if (run.path / before).is_dir() else None,
+        "previous": str(run.path / before) if before else None,
         "data": str(run.path / history.data_file()),
         "root": str(run.root),
         "recipe": str(run.path / history.recipe_file()),
@@ -175,7 +192,7 @@ def _run_panel(
         writable=out,
         readable=[run.root, *outside],
         hidden=[*run.neighbours(), *sandbox.hidden_from_everyone()],
-        sealed=[run.path / "checkpoints", run.work, sealed, *_files(run)],
+        sealed=[*run.checkpoints(OPEN), run.work, sealed, *_files(run)],
         cwd=run.root,
         env={"TENTH_SEALED": str(sealed), "TENTH_OUT": str(out)},
     )

@@ -6,6 +6,7 @@ between. Does not protect against: what is written or taken between two looks.
 
 from __future__ import annotations
 
+import os
 import time
 
 from tenth.charter import Compute, Quarantine
@@ -13,6 +14,11 @@ from tenth.supervisor.gathering import MOST_FILES, Trip, size
 from tenth.supervisor.rundir import RunDir
 from tenth.supervisor.trainee import Trainee
 
+TICK = 0.1
+"""Metering interval, seconds: compute passes the ceiling by at most this much wall time (promise 4)."""
+METERED_EVERY = 2.0
+RESERVE_SECONDS = 10.0
+"""Per core: what is written ahead of the meter, and charged if the supervisor is lost."""
 CLAIM_MARGIN = 1.3
 """How far the trainer's own count may lie above what the meter says was possible: the 30 % of C(2025) 7719, annex."""
 EXIT_SECONDS = 30.0
@@ -25,6 +31,11 @@ def compute(spent: Compute, limit: Compute, ceiling: Compute) -> None:
         if value > limit.record()[name]:
             reason = "ceiling" if limit.record()[name] >= ceiling.record()[name] else "lease"
             raise Trip(reason, f"{name} {value:g} of {limit.record()[name]:g}")
+
+
+def reserve(spent: Compute, limit: Compute) -> float:
+    """Device-seconds that a crash from here on is charged."""
+    return min(limit.device_seconds, round(spent.device_seconds + RESERVE_SECONDS * (os.cpu_count() or 1), 3))
 
 
 def claim(trainee: Trainee, peak: float) -> None:

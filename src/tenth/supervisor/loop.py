@@ -18,21 +18,16 @@ from tenth.charter import Compute
 from tenth.errors import RunRefused, WrongInput
 from tenth.log.entry import Entry, timestamp
 from tenth.log.store import LogWriter
-from tenth.quarantine import sandbox
+from tenth.quarantine import leash, sandbox
 from tenth.state import Stance
-from tenth.supervisor import gathering, leash, limits, people
+from tenth.supervisor import gathering, limits, people
 from tenth.supervisor.control import Control
 from tenth.supervisor.gathering import Steps, Trip
 from tenth.supervisor.rundir import RunDir
 from tenth.supervisor.samples import Shards
 from tenth.supervisor.trainee import Trainee
+from tenth.supervisor.vault import Vault
 from tenth.verify import verify
-
-TICK = 0.1
-"""Metering interval, seconds: compute passes the ceiling by at most this much wall time (promise 4)."""
-METERED_EVERY = 2.0
-RESERVE_SECONDS = 10.0
-"""Per core: what is written ahead of the meter, and charged if the supervisor is lost."""
 
 
 class Supervisor:
@@ -58,6 +53,7 @@ class Supervisor:
         self._leaving = False
         self._selector = selectors.DefaultSelector()
         self.control = Control(run.path, self._selector, lambda who, request: people.answer(self, who, request))
+        self.vault = Vault(run, self.history)
         self._shards = Shards(run.path / "samples")
         self._settled, self._peak = self.history.state.spent, run.peak
         """Spent by everything that has ended; the running tree's meter is added to it."""
@@ -72,6 +68,8 @@ class Supervisor:
             spent = self._amount(max(0.0, state.reserved - state.spent.device_seconds))
             self.record(("tripped", {"reason": "lost_supervisor", "detail": detail, "spent": spent.record()}))
             self._settled = spent
+        if self.history.state.stance is not Stance.CLOSED:
+            self.vault.tidy()
 
     # --- the loop ----------------------------------------------------------------------------------------------------
 
@@ -89,7 +87,7 @@ class Supervisor:
 
     def turn(self) -> None:
         """Once round: hear, meter, work, decide."""
-        timeout = min(self._pause, TICK) if self._work else TICK
+        timeout = min(self._pause, limits.TICK) if self._work else limits.TICK
         try:
             for key, mask in self._selector.select(timeout):
                 key.data(mask)
@@ -199,12 +197,14 @@ class Supervisor:
         if stance in (Stance.HALTED, Stance.CLOSED):
             return
         shard = self._shards.close() if stance is Stance.RUNNING else []
+        self.vault.tidy()
         body = {"reason": reason, "detail": detail[:1000], "spent": self.spent().record()}
         self.record(*shard, ("tripped", body))
 
     def _start(self) -> Steps:
         """From GATE into RUNNING: everything that was consented to is looked at once more (promise 9)."""
         yield from gathering.still_as_sealed(self.run, self.history)
+        yield from self.vault.open()
         dossier, state = self.history.dossier, self.history.state
         assert dossier is not None
         if not state.unanimous:
@@ -214,6 +214,7 @@ class Supervisor:
             raise Trip("crash", "the frozen trainer was lost; reopen to go back to the last checkpoint")
         with gathering.tripping("ceiling"):  # consent cannot grant what is not there
             self.record(("leased", {"dossier": state.dossier, "lease": lease}))
+        self.vault.forget()
         self._write_meter()
         if lease["resume"] == "thaw":
             self._thaw()
@@ -310,7 +311,7 @@ class Supervisor:
 
     def _tick(self) -> None:
         now = time.monotonic()
-        if now - self._ticked < TICK / 2:
+        if now - self._ticked < limits.TICK / 2:
             return
         self._ticked = now
         if self.history.state.stance is Stance.RUNNING and self.trainee:
@@ -320,28 +321,28 @@ class Supervisor:
                 limits.claim(self.trainee, self._peak)
                 limits.silence(self.trainee, self.history.charter.quarantine)
                 limits.crowd(self.trainee, self.history.charter.quarantine)
-            if now - self._metered > METERED_EVERY:
+            if now - self._metered > limits.METERED_EVERY:
                 limits.room(self.trainee, self.history.charter.quarantine, self.run)
                 self._write_meter()
             if self._shards.full:
                 self.record(*self._shards.close())
+        if self.trainee and self.trainee.frozen and self.trainee.leash.stirs():
+            raise Trip("escape", "the frozen trainer went on")
         if now - self._told > 1:
             self._told = now
             self.control.tell({"on": "status", "status": people.status(self)})
 
     def _check_limits(self) -> None:
         """Kill at the lease's measured end, whatever the trainer says (promise 4)."""
-        limit = self.history.state.limit
-        assert limit is not None
-        limits.compute(self.spent(), limit, self.history.charter.ceiling)
+        assert self.history.state.limit is not None
+        limits.compute(self.spent(), self.history.state.limit, self.history.charter.ceiling)
 
     def _write_meter(self) -> None:
         """Write ahead what a crash would be charged, so that it never refunds (promise 4)."""
         spent, limit = self.spent(), self.history.state.limit
         assert limit is not None
-        ahead = spent.device_seconds + RESERVE_SECONDS * (os.cpu_count() or 1)
         claims = self.trainee.claims() if self.trainee else self.history.claims
-        reserved = min(limit.device_seconds, round(ahead, 3))
+        reserved = limits.reserve(spent, limit)
         body = {"spent": spent.record(), "reserved_device_seconds": reserved, "claims": claims}
         self._metered = time.monotonic()
         with gathering.tripping("lease"):
@@ -384,12 +385,18 @@ class Supervisor:
             "evidence": panels,
             "protections": sandbox.means(leash.cgroup_parent() is not None),
         }
+        if self.vault.wanted:
+            dossier["sealed"] = yield from self.vault.encipher()
         found = yield from gathering.write_dossier(run, path, dossier)
+        self.vault.share_out(found)
         body = {"gate": history.state.gate, "path": path, "dossier": found, "spent": spent.record()}
         self.record(("sealed", body), dossier=dossier)
+        self.vault.tidy()
 
     def _release(self) -> Steps:
         """The last gate, and everyone consents."""
         yield from gathering.still_as_sealed(self.run, self.history)
+        yield from self.vault.open()
         if self.history.state.unanimous:
+            self.vault.release()
             self.record(("closed", {"outcome": "released", "dossier": self.history.state.dossier}))

@@ -27,7 +27,7 @@ def answer(supervisor: Supervisor, connection: Connection, request: dict[str, An
         case "pull":
             result = supervisor.pull(name, connection.uid, heard)
         case "submit":
-            result = {"index": submit(supervisor, request.get("envelope"))}
+            result = {"index": submit(supervisor, request.get("envelope"), request.get("share"))}
         case "watch":
             connection.watching, connection.name = True, name
             result = {"entries": [show_entry(entry) for entry in supervisor.log.entries[-50:]]}
@@ -38,7 +38,7 @@ def answer(supervisor: Supervisor, connection: Connection, request: dict[str, An
     return {**result, "status": status(supervisor)}
 
 
-def submit(supervisor: Supervisor, envelope: Any) -> int:
+def submit(supervisor: Supervisor, envelope: Any, share: Any = None) -> int:
     """A signed statement from outside: verified, judged, written. Returns the index of its entry."""
     said = statement.read(envelope, supervisor.history.charter)
     body = {"envelope": envelope}
@@ -46,11 +46,15 @@ def submit(supervisor: Supervisor, envelope: Any) -> int:
         body["outcome"] = "abandoned"
     if said.event == "adjusted":
         _try_patch(supervisor, said.patch or {})
+    if said.event == "consented":
+        supervisor.vault.accept(said.signatory, share)
     entry = supervisor.record((said.event, body))[0]
     if said.event in statement.ON_DOSSIER:
         copies = supervisor.run.path / supervisor.history.sealed_path / "consents"
         copies.mkdir(exist_ok=True)
         write_durably(copies / f"{said.signatory}.json", canonical(envelope))
+        if said.event == "objected":
+            supervisor.vault.forget(said.signatory)
     else:
         supervisor.drop_work()
     if said.event in ("adjusted", "closed"):
@@ -64,6 +68,9 @@ def _try_patch(supervisor: Supervisor, patch: Any) -> None:
     history, run = supervisor.history, supervisor.run
     changes = [*history.recipe_changes(history.recipe_name), patch.get("recipe", {})]
     adjustment.patched_recipe(read_plain(run.path / history.recipe_name), changes)
+    if history.sealed_checkpoint and patch.get("evidence", {}).get("add"):
+        found = "the checkpoint is sealed, and cannot be shown to another command"
+        raise WrongInput("this adjustment is refused", found, "add evidence while a tenth is halted before its gate")
     globs = [glob for group in [*history.exclusions(), patch.get("exclude", [])] for glob in group]
     if not adjustment.without_excluded(read_plain(run.path / f"data.{history.phase_name}.jsonl"), globs):
         raise WrongInput("this adjustment is refused", "it would exclude every document", "exclude fewer")

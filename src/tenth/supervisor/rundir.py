@@ -39,6 +39,10 @@ class RunDir:
         """FLOP/s of one device at its best, as measured when the run was opened."""
         return float(self.manifest()["machine"]["flop_per_device_second"])
 
+    def checkpoints(self, opened: str) -> list[Path]:
+        """What a child may see of them: the folder, and what of it is open."""
+        return [path for path in (self.path / "checkpoints", self.path / opened) if path.is_dir()]
+
     def neighbours(self) -> list[Path]:
         """This run and the others beside it: all that a trainer must not see."""
         return sorted(key.parent for key in self.path.parent.glob("*/supervisor.key"))

@@ -10,8 +10,9 @@ from typing import Any
 from tenth.gate.history import History
 from tenth.gate.lease import Lease
 from tenth.quarantine import sandbox
+from tenth.quarantine.leash import Leash
 from tenth.supervisor.channel import Channel
-from tenth.supervisor.leash import Leash
+from tenth.supervisor.gathering import OPEN
 from tenth.supervisor.rundir import RunDir
 
 
@@ -83,13 +84,14 @@ class Trainee:
 
 def _lease_frame(run: RunDir, history: History, lease: Lease, most: Mapping[str, float]) -> dict[str, Any]:
     checkpoint = history.checkpoint if lease.resume != "fresh" else None
+    folder = OPEN if history.sealed_checkpoint else "checkpoints"
     watch = history.charter.watch
     return {
         "frame": "lease",
         "run": history.run,
         **{name: lease.record()[name] for name in ("gate", "phase", "epoch", "tenth", "of")},
         "epochs": history.tenth.phase.epochs,
-        "resume": str(run.path / checkpoint["path"]) if checkpoint else None,
+        "resume": str(run.path / folder / Path(checkpoint["path"]).name) if checkpoint else None,
         "position": history.position if lease.tenth > 1 else None,
         "work": str(run.work),
         "recipe": str(run.path / history.recipe_file()),
@@ -109,7 +111,7 @@ def _cell(run: RunDir, history: History, channel: int, frame: Mapping[str, Any])
         writable=run.work,
         readable=[run.root, *outside],
         hidden=[*run.neighbours(), *sandbox.hidden_from_everyone()],
-        sealed=[Path(frame["recipe"]), Path(frame["data"]), run.path / "checkpoints"],
+        sealed=[Path(frame["recipe"]), Path(frame["data"]), *run.checkpoints(OPEN)],
         cwd=run.root,
         env={**phase.env, "TENTH_FD": str(channel)},
         loopback=quarantine.loopback,
