@@ -53,16 +53,22 @@ def subjects_of(dossier_digest: str, dossier: Mapping[str, Any]) -> Subjects:
     return pairs
 
 
-def sign(
-    event: str, key: SigningKey, *, run: str, signatory: str, anchor: str, time: str,
+def draft(
+    event: str, *, run: str, signatory: str, anchor: str, time: str,
     subjects: Subjects | None = None, note: str = "", patch: Mapping[str, Any] | None = None,
-) -> dict[str, Any]:  # fmt: skip
-    """The envelope. ``subjects`` default to the anchor alone, as for everything but consents and objections."""
+) -> bytes:  # fmt: skip
+    """The payload. ``subjects`` default to the anchor alone, as for everything but consents and objections."""
     predicate = {"run": run, "signatory": signatory, "anchor": anchor, "time": time, "note": note}
     payload = canonical(
         _body(event, subjects or [("anchor", anchor)], {**predicate, **({"patch": patch} if patch else {})})
     )
     _parse(payload)
+    return payload
+
+
+def sign(event: str, key: SigningKey, **facts: Any) -> dict[str, Any]:
+    """The envelope around the ``draft`` of these facts."""
+    payload = draft(event, **facts)
     return envelope(payload, key.public.fingerprint, key.sign(pae(payload)))
 
 
