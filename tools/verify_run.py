@@ -47,6 +47,7 @@ CHARTER_KEYS = {
     "phase": "name command data epochs recipe code env",
     "gates": "every consent",
     "ceiling": "device_seconds flop",
+    "seal": "checkpoints escrow",
     "quarantine": "level silence_seconds loopback processes memory_bytes output_bytes",
     "watch": "samples_per_minute unwatched prompts",
     "evidence": "name command timeout_seconds",
@@ -341,6 +342,7 @@ class Charter:
     ceiling: dict[str, Json]
     evidence: list[str]
     signatories: dict[str, bytes | tuple[bytes, bytes]]
+    seals: bool  # checkpoints lie encrypted between gates
 
     @property
     def gates(self) -> int:
@@ -392,7 +394,12 @@ def parse_charter(data: bytes) -> Charter:
         raise ValueError("one key under two names, or two keys under one")
     signatories = {person["name"]: parse_persons_key(person["key"]) for person in toml["signatory"]}
     evidence = names_of(toml.get("evidence", []), "evidence")
-    return Charter(phases, int(every[1]), toml["ceiling"], evidence, signatories)
+    seal = toml.get("seal", {})
+    if type(seal.get("checkpoints", False)) is not bool:
+        raise ValueError(f"seal: {seal}")
+    if "escrow" in seal and parse_key(seal["escrow"]) in {key for _, key in pairs}:
+        raise ValueError("the escrow key is somebody's own")
+    return Charter(phases, int(every[1]), toml["ceiling"], evidence, signatories, seal.get("checkpoints", False))
 
 
 # Files
@@ -520,6 +527,8 @@ class Audit:
     listings: dict[str, list[bytes]] = field(default_factory=dict)
     envelopes: dict[str, list[Json]] = field(default_factory=dict)  # seal path/name -> words said there
     seal_path: str = ""
+    missing: str = ""  # a checkpoint that does not lie open
+    encrypted: Json = None  # path and digest of its encrypted form
 
     def apply(self, entry: Json, leaf: str, root_before: bytes) -> None:
         """One step of the law. An unknown event, a wrong state, a broken guard: each is refused."""
@@ -663,7 +672,11 @@ class Audit:
         fields(body["checkpoint"], "digest path", "checkpoint")
         path = f"checkpoints/{body['gate']:02d}"
         same(9, "path of the checkpoint", path, body["checkpoint"]["path"])
-        same(9, f"digest of {path}", body["checkpoint"]["digest"], self.disk.folder_digest(path))
+        if self.charter.seals and not self.disk.path(path, 9).exists():
+            self.missing = path  # until its encrypted form is seen
+        else:
+            same(9, f"digest of {path}", body["checkpoint"]["digest"], self.disk.folder_digest(path))
+        self.encrypted = None
         self.gate, self.checkpoint, self.position = body["gate"], body["checkpoint"], body["position"]
         self.claims, self.stance = body["claims"], "GATHERING"
         self.halts, self.samples = (self.halts[1], []), (self.samples[1], [])
@@ -805,7 +818,9 @@ class Audit:
 
     def check_dossier(self, dossier: Json, sealed: Json) -> None:
         """Every field that the log or the disk determines must be what they determine (§7)."""
-        fields(dossier, DOSSIER_KEYS, "dossier", 9)
+        fields(dossier, DOSSIER_KEYS + (" sealed" if self.charter.seals else ""), "dossier", 9)
+        if self.charter.seals:
+            self.check_encrypted(dossier["sealed"])
         phase, epoch, tenth = self.charter.tenth(self.gate)
         expected = {
             "version": 1, "run": self.run, "gate": self.gate, "seal": len(self.seals),
@@ -839,6 +854,18 @@ class Audit:
             if not is_number(lease[name]) or lease[name] > self.charter.ceiling[name]:
                 raise Broken(4, f"proposed {name}: expected up to {self.charter.ceiling[name]}, found {lease[name]}")
 
+    def check_encrypted(self, sealed: Json) -> None:
+        """Promise 14: what lies on the table is encrypted, once, and stays what it is."""
+        if (sealed is None) is not (self.checkpoint is None):
+            raise Broken(14, f"sealed: expected just when there is a checkpoint, found {brief(sealed)}")
+        if sealed is not None:
+            fields(sealed, "digest path", "sealed", 14)
+            same(14, "path of the sealed checkpoint", self.checkpoint["path"] + ".sealed", sealed["path"])
+            if self.encrypted is not None:
+                same(14, "the sealed checkpoint", self.encrypted, sealed)
+            same(9, f"digest of {sealed['path']}", sealed["digest"], self.disk.folder_digest(sealed["path"]))
+            self.encrypted, self.missing = sealed, ""
+
     def check_evidence(self, evidence: Json, seal_path: str) -> None:
         """All that was asked for is there, unchanged; before the first checkpoint there is nothing to measure."""
         names = [row["name"] for row in evidence]
@@ -861,6 +888,11 @@ class Audit:
                 if envelope not in self.envelopes.get(key, []):
                     raise Broken(9, f"{file}: expected what the log holds, found another envelope")
         named = {"gates": gates, "checkpoints": {f"{gate:02d}" for gate in range(1, self.gate + 1)}}
+        if self.missing:
+            raise Broken(9, f"{self.missing}: expected a folder, found none")
+        if self.charter.seals:
+            suffixes = ("", ".sealed", ".shares.json")
+            named["checkpoints"] = {one + suffix for one in named["checkpoints"] for suffix in suffixes}
         named["samples"] = {Path(name).name for name in self.disk.digests if name.startswith("samples/")}
         for folder, names in named.items():
             for name in sorted(set(self.disk.names(folder)) - names):

@@ -83,6 +83,15 @@ class Quarantine:
 
 
 @dataclass(frozen=True)
+class Seal:
+    """What lies encrypted between gates (promise 14)."""
+
+    checkpoints: bool
+    escrow: PublicKey | None
+    """Whoever has this key can open every checkpoint alone."""
+
+
+@dataclass(frozen=True)
 class Watch:
     """What the people who watch are shown."""
 
@@ -122,6 +131,7 @@ class Charter:
     gates_per_epoch: int
     ceiling: Compute
     quarantine: Quarantine
+    seal: Seal
     watch: Watch
     evidence: tuple[Evidence, ...]
     signatories: Mapping[str, PublicKey]
@@ -239,6 +249,7 @@ SCHEMA: dict[str, dict[str, tuple[Check, Any]]] = {
         "memory_bytes": (ABOVE_0, float("inf")),
         "output_bytes": (ABOVE_0, 1e11),
     },
+    "seal": {"checkpoints": (YES_NO, False), "escrow": (_key, None)},
     "watch": {
         "samples_per_minute": (FROM_0, 20.0),
         "unwatched": (_one_of("wait", "go"), "go"),
@@ -254,7 +265,7 @@ SCHEMA: dict[str, dict[str, tuple[Check, Any]]] = {
 LISTS = {"phase": 1, "evidence": 0, "signatory": 1, "watcher": 0, "witness": 0}
 """Tables written with double brackets, and how many there must be."""
 
-OPTIONAL = ("gates", "watch")
+OPTIONAL = ("gates", "seal", "watch")
 """Single tables that may be left out, since each of their keys has a default."""
 
 KEYS: Mapping[str, tuple[str, ...]] = {table: tuple(keys) for table, keys in SCHEMA.items()}
@@ -271,12 +282,17 @@ def parse(source: bytes) -> Charter:
     one = {name: rows[0] for name, rows in tables.items() if name not in LISTS}
     for name in ("phase", "evidence"):
         _distinct(f"[[{name}]]", [row["name"] for row in tables[name]])
-    signatories, watchers, witnesses = _people(tables["signatory"], tables["watcher"], tables["witness"])
+    escrow = [{"name": "escrow", "key": key}] if (key := one["seal"]["escrow"]) else []
+    groups = (*(tables[name] for name in ("signatory", "watcher", "witness")), escrow)
+    signatories, watchers, witnesses, _ = _people(*groups)
     phases = tuple(Phase(**row) for row in tables["phase"])
     panels = tuple(Evidence(**row) for row in tables["evidence"])
-    parts = (Compute(**one["ceiling"]), Quarantine(**one["quarantine"]), Watch(**one["watch"]))
-    run, every, people = one["run"], one["gates"]["every"], (signatories, watchers, witnesses)
-    return Charter(run["name"], run["purpose"], phases, every, *parts, panels, *people, digest(source), source)
+    kinds: dict[str, Any] = {"ceiling": Compute, "quarantine": Quarantine, "seal": Seal, "watch": Watch}
+    parts = {name: make(**one[name]) for name, make in kinds.items()}
+    return Charter(
+        **one["run"], **parts, phases=phases, gates_per_epoch=one["gates"]["every"], evidence=panels,
+        signatories=signatories, watchers=watchers, witnesses=witnesses, digest=digest(source), source=source,
+    )  # fmt: skip
 
 
 def _tables(name: str, document: dict[str, Any]) -> list[dict[str, Any]]:

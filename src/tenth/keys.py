@@ -13,15 +13,20 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 
-from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
+from cryptography.exceptions import InvalidSignature, InvalidTag, UnsupportedAlgorithm
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives import serialization as ser
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 from cryptography.hazmat.primitives.asymmetric.utils import encode_dss_signature
+from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey, X25519PublicKey
+from cryptography.hazmat.primitives.hpke import AEAD, KDF, KEM, Suite
 
 from tenth.encoding import b64, digest, unb64
 from tenth.errors import BadEncoding, BadKey, BadStatement
+
+_HPKE = Suite(KEM.X25519, KDF.HKDF_SHA256, AEAD.AES_256_GCM)
+_PRIME = 2**255 - 19
 
 
 _PASSKEY = "sk-ecdsa-sha2-nistp256@openssh.com"
@@ -120,6 +125,15 @@ class PublicKey:
         signed = ours + hashlib.sha256(account).digest()
         point.verify(encode_dss_signature(r, s), signed, ec.ECDSA(hashes.SHA256()))
 
+    def seal(self, data: bytes, info: bytes) -> bytes:
+        """``data`` for the owner of this key alone (HPKE, RFC 9180), bound to ``info``.
+
+        The signing key serves, by the map from Ed25519 to X25519 (RFC 7748, section 4.1), as it does in age.
+        """
+        y = int.from_bytes(self.raw, "little") & (1 << 255) - 1
+        u = (1 + y) * pow(1 - y, -1, _PRIME) % _PRIME
+        return _HPKE.encrypt(data, X25519PublicKey.from_public_bytes(u.to_bytes(32, "little")), info)
+
 
 def _string(data: bytes) -> bytes:
     """As SSH writes it (RFC 4251, section 5)."""
@@ -154,6 +168,14 @@ class SigningKey:
     def sign(self, message: bytes) -> bytes:
         """64 bytes, Ed25519 (RFC 8032)."""
         return self.private.sign(message)
+
+    def open(self, sealed: bytes, info: bytes) -> bytes:
+        """What ``seal`` made for this key. Raises BadStatement."""
+        scalar = hashlib.sha512(self.private.private_bytes_raw()).digest()[:32]  # RFC 8032, section 5.1.5
+        try:
+            return _HPKE.decrypt(sealed, X25519PrivateKey.from_private_bytes(scalar), info)
+        except (InvalidTag, ValueError):
+            raise BadStatement("this does not open", f"it was not sealed to {self.public.fingerprint}") from None
 
 
 _WANTED = "give a line like 'ssh-ed25519 AAAA... name', from 'tenth key new NAME' or 'ssh-keygen -t ed25519'"
