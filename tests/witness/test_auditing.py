@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
+import signal
+import subprocess
+import sys
 import threading
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -258,6 +262,24 @@ def test_a_run_is_witnessed_over_http(tmp_path: Path, desk: Desks, serve: Callab
     both_at_once = ada.json("witness", "ask", longer, "--at", address, "--to", tmp_path / "post")
     assert [sorted(row) for row in both_at_once["witnesses"]] == [["entries", "time", "witness"], ["file", "witness"]]
     assert zoe.memory.all() == []
+
+
+def test_the_verb_serves_until_it_is_asked_to_stop(run: Path, desk: Desks) -> None:
+    ada, wim = desk("ada"), told(desk("wim"), desk("ada"), run)
+    environment = {"PATH": os.environ["PATH"], "TENTH_HOME": str(wim.folder), "HOME": str(wim.folder)}
+    command = [str(Path(sys.executable).with_name("tenth")), "witness", "serve", "--port", "0", "--json"]
+    with subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, text=True) as server:
+        try:
+            assert server.stdout is not None
+            said = json.loads(server.stdout.readline())["said"]
+            assert said.startswith("wim witnesses 1 log at http://127.0.0.1:")
+            ada.ok("witness", "ask", run, "--at", "wim=" + said.rpartition(" ")[2])
+            assert "cosigned tenth/poet-7f3a9c21 at" in server.stdout.readline()
+            server.send_signal(signal.SIGINT)
+            assert server.wait(20) == 0
+        finally:
+            server.kill()
+    assert both(ada, run, wim.state())[0] == 0
 
 
 @pytest.mark.parametrize(("off", "right"), [(0, True), (-250, True), (3600, False), (-3600, False), (1e11, False)])

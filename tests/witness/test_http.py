@@ -72,6 +72,7 @@ def test_refusals_are_numbered_and_say_the_size(server: Server) -> None:
     assert post(server, FORK.body(12, 12)) == (409, "text/x.tlog.size", b"12\n")
     assert post(server, FORK.body(12, 20))[0] == 422
     assert post(server, History(5, run="other-00000000").body(0, 5))[0] == 404
+    assert post(server, History(5, run="é" * 90).body(0, 5))[0] == 404
     assert post(server, History(5, key=SigningKey.generate()).body(0, 5))[0] == 403
     assert post(server, TRUE.body(12, 20), "/")[0] == 404
     assert post(server, TRUE.body(12, 20), "/add-checkpoint/more")[0] == 404

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 from tenth.encoding import read_plain
@@ -65,8 +66,12 @@ class Witnessed:
             raise BrokenPromise(7, "the log changed while it was read", f"root {found.root(entries).hex()}")
         return found
 
+    @cached_property
+    def _leaves(self) -> Sequence[bytes]:
+        return [leaf_hash(line) for line in self.lines]
+
     def root(self, size: int) -> bytes:
-        return root_of([leaf_hash(line) for line in self.lines[:size]])
+        return root_of(self._leaves[:size])
 
     def hold(self, head: Checkpoint, who: str, source: str) -> None:
         """Raise BrokenPromise(7) unless the log begins with ``head``."""

@@ -50,27 +50,26 @@ class Cosigner:
             known = self.memory.recall(head.origin)
             if known is None:
                 raise NotCosigned(404, f"the log {head.origin} is not known here", "tell this witness of it first")
-            size, root, before = self._newest(known)
+            size, root = self._newest(known)
             if reason := refusal(request, known.log, size, root):
                 raise reason
-            when = max(int(self._clock()), before)
-            line = cosign(head.text, self.name, self.key, when)
+            line = cosign(head.text, self.name, self.key, int(self._clock()))
             signed = signature_line(known.log.name, known.log.id + head.by(known.log)[0])
             note = head.text + b"\n" + signed + line
             self.memory.keep(Known(known.log, note))  # durable before anybody sees the cosignature
         return Cosigned(line, note)
 
-    def _newest(self, known: Known) -> tuple[int, bytes, int]:
-        """Size, root and time of the newest head that was cosigned; of nothing before the first."""
+    def _newest(self, known: Known) -> tuple[int, bytes]:
+        """Size and root of the newest head that was cosigned; of nothing before the first."""
         if (head := known.checkpoint) is None:
-            return 0, root_of([]), 0
+            return 0, root_of([])
         try:
-            before = head.cosigned_at(self.public)
+            mine = head.cosigned_at(self.public) is not None
         except BadStatement:
-            before = None
-        if before is None:
+            mine = False
+        if not mine:
             raise NotCosigned(500, "what is remembered of this log was not cosigned by this key", "look at the memory")
-        return head.size, head.root, before
+        return head.size, head.root
 
 
 def refusal(request: Request, log: NamedKey, size: int, root: bytes) -> NotCosigned | None:

@@ -60,16 +60,12 @@ class Memory:
         self.folder = folder
 
     def path(self, origin: str) -> Path:
-        """Raises WrongInput for a name that no file can have."""
-        name = quote(origin, safe="").replace(".", "%2E")
-        if len(name) > MOST_NAME:
-            raise WrongInput("this log cannot be witnessed", "its name is too long")
-        return self.folder / (name + SUFFIX)
+        return self.folder / (_file_name(origin) + SUFFIX)
 
     @contextmanager
     def held(self) -> Iterator[None]:
         """Nobody else changes this memory meanwhile, neither a thread nor another process."""
-        self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        _make(self.folder)
         file = os.open(self.folder / ".lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         try:
             fcntl.flock(file, fcntl.LOCK_EX)
@@ -82,6 +78,8 @@ class Memory:
 
         Raises WrongInput if what is there cannot be read: then nothing is cosigned.
         """
+        if len(_file_name(origin)) > MOST_NAME:
+            return None  # it cannot have been added
         path = self.path(origin)
         try:
             known = Known.parse(read_plain(path))
@@ -99,10 +97,7 @@ class Memory:
 
     def keep(self, known: Known) -> None:
         """Durable when this returns."""
-        fresh = not self.folder.is_dir()
-        self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        if fresh:
-            sync_folder(self.folder.parent)
+        _make(self.folder)
         write_durably(self.path(known.log.name), known.record())
 
     def add(self, log: NamedKey) -> bool:
@@ -112,6 +107,8 @@ class Memory:
         """
         if log.kind != LOG:
             raise BadKey("this is not the key of a log", log.line, "give the line that 'tenth witness ask' prints")
+        if len(_file_name(log.name)) > MOST_NAME:
+            raise WrongInput("this log cannot be witnessed", "its name is too long")
         with self.held():
             known = self.recall(log.name)
             if known is None:
@@ -133,3 +130,16 @@ class Memory:
             except TenthError as error:
                 raise WrongInput(f"{path} cannot be used", str(error)) from None
         return found
+
+
+def _file_name(origin: str) -> str:
+    """One name for one log, in characters that every file may have."""
+    return quote(origin, safe="").replace(".", "%2E")
+
+
+def _make(folder: Path) -> None:
+    """Durably, with the folders above it: a memory that is gone after a crash could be begun anew."""
+    if not folder.is_dir():
+        _make(folder.parent)
+        folder.mkdir(mode=0o700, exist_ok=True)
+        sync_folder(folder.parent)
