@@ -8,8 +8,9 @@ from typing import Any
 
 from record import QUIET, RESULTS, ROOT, holds
 
-ORDER = ("pull", "pull_cli", "log_appends", "faults", "verify", "oversight_cost", "resume", "checkpoint", "transfer")
-ORDER += ("data_preparation", "generation", "trainer_step", "ablations", "peers/run", "peers/gpu")
+ORDER = ("pull", "pull_cli", "log_appends", "faults", "verify", "sealing", "oversight_cost", "resume")
+ORDER += ("checkpoint", "transfer", "data_preparation", "generation", "trainer_step", "ablations")
+ORDER += ("peers/run", "peers/gpu")
 """Their place in the document."""
 LONG = ("faults", "ablations", "transfer", "peers/run", "peers/gpu")
 """Too long to be measured by default."""

@@ -61,7 +61,8 @@ def _changes(found: Replay, dossier: Mapping[str, Any]) -> Iterator[Text]:
         for row in decode((found.path / "manifest.json").read_bytes())["data"]:
             yield Text(f"data of '{row['phase']}': {words.count(row['files'], 'file')}, {words.size(row['bytes'])}")
     else:
-        yield Text(f"checkpoint {dossier['checkpoint']['path']}, after {words.count(dossier['gate'], 'tenth')}")
+        sealed = ", sealed: your consent brings your share of its key" if dossier.get("sealed") else ""
+        yield Text(f"checkpoint {dossier['checkpoint']['path']}, after {words.count(dossier['gate'], 'tenth')}{sealed}")
     claims = dossier["claims"] or {}
     if claims.get("loss") is not None:
         before = _claims_before(found, dossier)
