@@ -397,6 +397,8 @@ def parse_charter(data: bytes) -> Charter:
     seal = toml.get("seal", {})
     if type(seal.get("checkpoints", False)) is not bool:
         raise ValueError(f"seal: {seal}")
+    if seal.get("checkpoints", False) and any(isinstance(key, tuple) for key in signatories.values()):
+        raise ValueError("a passkey opens no share")
     if "escrow" in seal and parse_key(seal["escrow"]) in {key for _, key in pairs}:
         raise ValueError("the escrow key is somebody's own")
     return Charter(phases, int(every[1]), toml["ceiling"], evidence, signatories, seal.get("checkpoints", False))

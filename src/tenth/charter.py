@@ -285,6 +285,10 @@ def parse(source: bytes) -> Charter:
     escrow = [{"name": "escrow", "key": key}] if (key := one["seal"]["escrow"]) else []
     groups = (*(tables[name] for name in ("signatory", "watcher", "witness")), escrow)
     signatories, watchers, witnesses, _ = _people(*groups)
+    passkeys = [name for name, key in signatories.items() if key.site]
+    if one["seal"]["checkpoints"] and passkeys:
+        found = f"{', '.join(passkeys)} would hold a share with a passkey, which opens nothing"
+        raise BadCharter("the charter is refused", found, "give them key files, or leave checkpoints open")
     phases = tuple(Phase(**row) for row in tables["phase"])
     panels = tuple(Evidence(**row) for row in tables["evidence"])
     kinds: dict[str, Any] = {"ceiling": Compute, "quarantine": Quarantine, "seal": Seal, "watch": Watch}

@@ -17,8 +17,9 @@ from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 import verify_run
 from core.live import Live
+from tenth import charter
 from tenth.encoding import b64, envelope, pae
-from tenth.errors import BadKey, BadStatement
+from tenth.errors import BadCharter, BadKey, BadStatement
 from tenth.gate import statement
 from tenth.keys import PublicKey, SigningKey
 
@@ -154,6 +155,17 @@ def test_a_line_that_is_near_one_is_refused_by_both(line: str) -> None:
         PublicKey.of_person(line)
     with pytest.raises((ValueError, IndexError, verify_run.Broken)):
         verify_run.parse_persons_key(line)
+
+
+def test_where_checkpoints_are_sealed_nobody_has_a_passkey(live: Callable[..., Live]) -> None:
+    text = live().charter()
+    line = next(line for line in text.splitlines() if line.endswith(' ada"'))
+    sealed = text.replace(line, f'key = "{Authenticator().line} ada"') + "[seal]\ncheckpoints = true\n"
+    with pytest.raises(BadCharter, match="opens nothing"):
+        charter.parse(sealed.encode())
+    with pytest.raises(ValueError, match="opens no share"):
+        verify_run.parse_charter(sealed.encode())
+    assert charter.parse(sealed.replace("= true", "= false").encode()).signatories["ada"].site == "localhost"
 
 
 def test_a_run_whose_signatory_has_a_passkey(live: Callable[..., Live]) -> None:
