@@ -8,6 +8,7 @@ import pytest
 import torch
 
 from tenth.trainer import inference, tokenizer
+from tenth.trainer.compiled import has_compiler
 from tenth.trainer.generate import Sampler, Stream, complete, generate
 from tenth.trainer.inference import Inference, Reading
 from tenth.trainer.model import Shape, Transformer
@@ -44,6 +45,17 @@ def test_the_fast_path_writes_what_the_plain_pass_writes(
     made = model(shape)
     prompts = [[1, 2, 3], [4, 5, 6, 7, 8, 9, 10], [11], list(range(20))]
     assert generate(made, prompts, 30) == [plainly(made, prompt, 30) for prompt in prompts]
+
+
+@pytest.mark.skipif(not has_compiler(torch.device("cpu")), reason="no C++ compiler here")
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")  # the compiler's own imports
+@pytest.mark.timeout(600)  # a compiler at work, on a machine that may have others at work, too
+def test_compiled_steps_write_what_the_plain_pass_writes() -> None:
+    made = model(replace(SHAPES[1], context=20, layers=1))
+    prompts = [[1, 2, 3], [4, 5, 6, 7, 8, 9, 10], [11]]
+    compiled = Inference(made, compiled=True)
+    assert generate(compiled, prompts, 25) == generate(made, prompts, 25)
+    assert generate(compiled, prompts, 10) == [plainly(made, prompt, 10) for prompt in prompts]
 
 
 @pytest.mark.parametrize("shape", SHAPES)

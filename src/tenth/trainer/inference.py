@@ -4,13 +4,16 @@ At batch 1 a small model's step is spent on starting operations, at batch 32 on 
 values. So the projections that read the same input are one matrix, a query group is read as several queries of one head
 instead of repeating keys, and matrix products run in the weights' own precision while norms, rotations and the residual
 stream stay in float32. On a CPU attention is float32, too: its bfloat16 kernels for a single query are slower there.
+What lies between the matrix products can be compiled, which takes seconds and pays for much text in large batches.
 Letters as in model.py: B sequences, T tokens, D width, H heads, K key-value heads, E head width, V vocabulary.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import math
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import cache
 
 import torch
 import torch.nn.functional as F
@@ -59,12 +62,23 @@ class Layer:
     head_norms: Tensor  # (H + K, E): the query norm for each head, then the key norm
 
 
+@dataclass(frozen=True)
+class Between:
+    """What a step does between its matrix products, as functions."""
+
+    join: Callable[[Tensor, Tensor, Tensor, torch.dtype], tuple[Tensor, Tensor]]
+    gate: Callable[[Tensor], Tensor]
+    turn: Callable[[Tensor, Tensor, Tensor, Tensor, torch.dtype], tuple[Tensor, Tensor]]
+    mix: Callable[[Tensor, Tensor, Tensor, Tensor | None], Tensor]
+
+
 class Inference:
     """A model ready to write: read-only, and later changes of the model need not show."""
 
-    def __init__(self, model: Transformer, dtype: torch.dtype | None = None) -> None:
-        """`dtype`: of the matrix products; the model's own if None."""
+    def __init__(self, model: Transformer, dtype: torch.dtype | None = None, compiled: bool = False) -> None:
+        """`dtype`: of the matrix products; the model's own if None. `compiled` needs what torch.compile needs."""
         self.shape = model.shape
+        self.one_token = _compiled() if compiled else PLAIN
         weight = model.lm_head.weight
         self.device, self.dtype = weight.device, dtype or weight.dtype
         self._copied = sum(p.numel() for p in model.parameters()) * self.dtype.itemsize <= FUSED_BYTES
@@ -99,7 +113,8 @@ class Reading:
         """`lengths`: of the prompts; `capacity`: tokens of the longest row, its prompt and what is written after it."""
         shape, device = inference.shape, inference.device
         self._inference = inference
-        kept = torch.float32 if device.type == "cpu" else inference.dtype
+        stock = device.type == "cpu" and inference.one_token is PLAIN
+        kept = torch.float32 if stock else inference.dtype
         longest = max(lengths)
         size = (shape.layers, 2, len(lengths), shape.kv_heads, capacity, shape.head_width)
         self._memory = torch.empty(size, dtype=kept, device=device)
@@ -119,39 +134,38 @@ class Reading:
         T is 1 after the first call. A token that stands further out than the context sees the last `context` only.
         """
         model = self._inference
+        between = model.one_token if tokens.shape[1] == 1 else PLAIN
         cos, sin = self._angles(tokens.shape[1])
         mask = self._visible(tokens.shape[1])
         x = F.embedding(tokens, model.embedding).float()
-        for number, layer in enumerate(model.layers):
-            x = x + self._attention(number, layer, _norm(x, layer.attention_norm), cos, sin, mask)
-            gate, up = layer.gate_up(_norm(x, layer.mlp_norm)).chunk(2, dim=-1)
-            x = x + layer.down(F.silu(gate).mul_(up))
+        norms = [layer.attention_norm for layer in model.layers[1:]] + [model.norm]
+        ready = _norm(x, model.layers[0].attention_norm)
+        for number, (layer, next_norm) in enumerate(zip(model.layers, norms, strict=True)):
+            mixed = self._attention(between, number, layer.qkv(ready), cos, sin, mask)
+            x, ready = between.join(x, layer.out(mixed), layer.mlp_norm, model.dtype)
+            x, ready = between.join(x, layer.down(between.gate(layer.gate_up(ready))), next_norm, model.dtype)
         self.length += tokens.shape[1]
-        return model.head(_norm(x[:, -1], model.norm)).float()
+        return model.head(ready[:, -1]).float()
 
-    def _attention(self, number: int, layer: Layer, x: Tensor, cos: Tensor, sin: Tensor, mask: Tensor | None) -> Tensor:
-        shape, (batch, new, _) = self._inference.shape, x.shape
+    def _attention(
+        self, between: Between, number: int, projected: Tensor, cos: Tensor, sin: Tensor, mask: Tensor | None
+    ) -> Tensor:
+        """(B, T, (H + 2K) E) queries, keys and values to (B, T, H E) mixed values."""
+        shape, (batch, new, _) = self._inference.shape, projected.shape
         heads, groups = shape.heads, shape.kv_heads
-        parts = layer.qkv(x).view(batch, new, heads + 2 * groups, shape.head_width)
-        turned = F.rms_norm(parts[:, :, : heads + groups].float(), (shape.head_width,), None, NORM_EPSILON)
-        turned = turned * layer.head_norms
-        turned = torch.addcmul(turned * cos, turned.roll(shape.head_width // 2, -1), sin)
+        parts = projected.view(batch, new, heads + 2 * groups, shape.head_width)
+        keys, values = self._memory[number, 0], self._memory[number, 1]
+        turned, fresh = between.turn(parts, cos, sin, self._inference.layers[number].head_norms, keys.dtype)
         end = self.length + new
         start = max(0, end - shape.context)
-        keys, values = self._memory[number, 0], self._memory[number, 1]
         keys[:, :, self.length : end] = turned[:, :, heads:].transpose(1, 2)
-        values[:, :, self.length : end] = parts[:, :, heads + groups :].transpose(1, 2)
+        values[:, :, self.length : end] = fresh.transpose(1, 2)
         keys, values = keys[:, :, start:end], values[:, :, start:end]
-        queries = turned[:, :, :heads].to(keys.dtype)
-        if new == 1:  # the queries of a group stand as so many queries of its one head: nothing is repeated
-            queries = queries.view(batch, groups, heads // groups, shape.head_width)
-            mixed = F.scaled_dot_product_attention(queries, keys, values, attn_mask=mask)
-        else:
-            mixed = F.scaled_dot_product_attention(
-                queries.transpose(1, 2), keys, values, attn_mask=mask, is_causal=mask is None,
-                enable_gqa=groups < heads,
-            ).transpose(1, 2)  # fmt: skip
-        return layer.out(mixed.reshape(batch, new, -1))
+        if between is not PLAIN:
+            for grows, at in ((keys, 2), (values, 2), (mask, 3)):
+                if grows is not None:
+                    torch._dynamo.mark_dynamic(grows, at)  # one more token is no new program
+        return between.mix(turned[:, :, :heads], keys, values, mask).reshape(batch, new, -1)
 
     def _angles(self, new: int) -> tuple[Tensor, Tensor]:
         """cos and signed sin of the new tokens' positions, to be broadcast over (B, T, heads, E)."""
@@ -178,3 +192,56 @@ class Reading:
 
 def _norm(x: Tensor, weight: Tensor) -> Tensor:
     return F.rms_norm(x, (x.shape[-1],), weight, NORM_EPSILON)
+
+
+def _join(x: Tensor, more: Tensor, weight: Tensor, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
+    """The residual stream with what a layer adds, and its norm, ready for the next product."""
+    x = x + more
+    return x, _norm(x, weight).to(dtype)
+
+
+def _gate(gate_up: Tensor) -> Tensor:
+    gate, up = gate_up.chunk(2, dim=-1)
+    return F.silu(gate).mul_(up)
+
+
+def _turn(parts: Tensor, cos: Tensor, sin: Tensor, head_norms: Tensor, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
+    """(B, T, H + 2K, E) to queries and keys, normed and turned, and values."""
+    width, both = parts.shape[-1], head_norms.shape[0]
+    turned = F.rms_norm(parts[:, :, :both].float(), (width,), None, NORM_EPSILON) * head_norms
+    swapped = turned.view(*turned.shape[:-1], 2, width // 2).flip(-2).flatten(-2)
+    turned = torch.addcmul(turned * cos, swapped, sin)
+    return turned.to(dtype), parts[:, :, both:]
+
+
+def _mix(queries: Tensor, keys: Tensor, values: Tensor, mask: Tensor | None) -> Tensor:
+    """(B, T, H, E) queries over (B, K, all, E) keys and values, to B T H E elements in the queries' order."""
+    (batch, new, heads, width), groups = queries.shape, keys.shape[1]
+    if new == 1:  # the queries of a group stand as so many queries of its one head: nothing is repeated
+        queries = queries.view(batch, groups, heads // groups, width)
+        return F.scaled_dot_product_attention(queries, keys, values, attn_mask=mask)
+    return F.scaled_dot_product_attention(
+        queries.transpose(1, 2), keys, values, attn_mask=mask, is_causal=mask is None, enable_gqa=groups < heads
+    ).transpose(1, 2)
+
+
+def _mix_one(queries: Tensor, keys: Tensor, values: Tensor, mask: Tensor | None) -> Tensor:
+    """The same for one token, written out: the compiler makes two passes of it that read keys and values once."""
+    (batch, _, heads, width), groups = queries.shape, keys.shape[1]
+    queries = queries.float().view(batch, groups, heads // groups, 1, width) / math.sqrt(width)
+    scores = (queries * keys[:, :, None].float()).sum(-1)
+    if mask is not None:
+        scores = scores.masked_fill(~mask, float("-inf"))
+    return (scores.softmax(-1)[..., None] * values[:, :, None].float()).sum(-2).to(keys.dtype)
+
+
+PLAIN = Between(_join, _gate, _turn, _mix)
+
+
+@cache
+def _compiled() -> Between:
+    """Compiled when they are first called, for each kind of shapes; the results are cached on disk by torch."""
+    return Between(
+        torch.compile(_join, fullgraph=True), torch.compile(_gate, fullgraph=True),
+        torch.compile(_turn, fullgraph=True), torch.compile(_mix_one, fullgraph=True),
+    )  # fmt: skip
