@@ -38,6 +38,13 @@ def reserve(spent: Compute, limit: Compute) -> float:
     return min(limit.device_seconds, round(spent.device_seconds + RESERVE_SECONDS * (os.cpu_count() or 1), 3))
 
 
+def conduct(trainee: Trainee, agreed: Quarantine, peak: float) -> None:
+    """What is looked at in every metering interval, beside the compute."""
+    claim(trainee, peak)
+    silence(trainee, agreed)
+    crowd(trainee, agreed)
+
+
 def claim(trainee: Trainee, peak: float) -> None:
     """The trainer's own count of FLOP, against device-seconds times the measured peak of a device (FLOP/s)."""
     possible = (trainee.leash.device_seconds() + 1) * peak  # a second, for what the meter has not seen yet

@@ -318,9 +318,7 @@ class Supervisor:
             self._watch_presence()
             if not self.trainee.frozen:
                 self._check_limits()
-                limits.claim(self.trainee, self._peak)
-                limits.silence(self.trainee, self.history.charter.quarantine)
-                limits.crowd(self.trainee, self.history.charter.quarantine)
+                limits.conduct(self.trainee, self.history.charter.quarantine, self._peak)
             if now - self._metered > limits.METERED_EVERY:
                 limits.room(self.trainee, self.history.charter.quarantine, self.run)
                 self._write_meter()
@@ -385,8 +383,7 @@ class Supervisor:
             "evidence": panels,
             "protections": sandbox.means(leash.cgroup_parent() is not None),
         }
-        if self.vault.wanted:
-            dossier["sealed"] = yield from self.vault.encipher()
+        dossier |= yield from self.vault.encipher()
         found = yield from gathering.write_dossier(run, path, dossier)
         self.vault.share_out(found)
         body = {"gate": history.state.gate, "path": path, "dossier": found, "spent": spent.record()}

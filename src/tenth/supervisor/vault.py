@@ -29,10 +29,12 @@ class Vault:
         self._key = b""
 
     def encipher(self) -> Steps:
-        """The dossier's ``sealed``: path and digest of the encrypted checkpoint; None before there is one."""
+        """The dossier's ``{sealed: ...}``: path and digest of the encrypted checkpoint; None before there is one."""
         checkpoint = self.history.checkpoint
+        if not self.wanted:
+            return {}
         if checkpoint is None or self.history.sealed_checkpoint:
-            return self.history.sealed_checkpoint
+            return {"sealed": self.history.sealed_checkpoint}
         path = checkpoint["path"] + SEALED
         discard(self.run.path / path)  # of a gate that a crash undid
         self._key = secrets.token_bytes(32)
@@ -40,7 +42,7 @@ class Vault:
             yield from cipher.encipher(self.run.path / checkpoint["path"], self.run.path / path, self._key)
             (self.run.path / path).chmod(0o555)
             found = yield from folder_digest(self.run.path / path)
-        return {"path": path, "digest": found}
+        return {"sealed": {"path": path, "digest": found}}
 
     def share_out(self, dossier: str) -> None:
         """Give the key away: from here on everyone is needed. ``dossier``: digest of the one that is being sealed."""
