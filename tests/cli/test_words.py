@@ -26,10 +26,11 @@ def test_help_names_every_verb(shell: Shell) -> None:
 
 @pytest.mark.parametrize("verb", list(VERBS))
 def test_every_verb_has_json_and_writers_have_dry_run(shell: Shell, verb: str) -> None:
-    usage = shell.ok(verb, "new", "--help").out if verb == "key" else shell.ok(verb, "--help").out
+    below = {"key": ["new"], "witness": ["ask"]}.get(verb, [])
+    usage = shell.ok(verb, *below, "--help").out
     assert "--json" in usage
     writers = {"key", "init", "run", "consent", "object", "adjust", "reopen", "close", "export", "demo"}
-    writers |= {"convert", "data"}
+    writers |= {"convert", "data", "witness"}
     assert ("--dry-run" in usage) is (verb in writers)
 
 
