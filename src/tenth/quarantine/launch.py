@@ -4,19 +4,25 @@ Run as ``python -I -S launch.py DOOR RULESET FILTER LARGEST COMMAND...``; the fi
 gains no privileges any more, adopts every orphan of the tree (child subreaper), stays awake when the tree is frozen,
 and kills the whole tree when it hears that the supervisor has died (promise 6). Its child binds itself to the Landlock
 ruleset and the system-call filter before it becomes the command. Standard library only.
+
+From Linux 6.12 on it puts a fence around itself and the tree, beyond which no signal goes. Then "everyone whom I may
+signal" is the tree, and the kernel reaches it all at once, however fast it forks: SIGUSR1 to the launcher stops it.
 """
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import os
 import resource
 import signal
+import struct
 import sys
 from pathlib import Path
 
 PR_SET_PDEATHSIG, PR_SET_NO_NEW_PRIVS, PR_SET_CHILD_SUBREAPER = 1, 38, 36
 PR_SET_SECCOMP, MODE_FILTER, PR_CAPBSET_DROP, LANDLOCK_RESTRICT_SELF = 22, 2, 24, 446
+LANDLOCK_CREATE_RULESET, SCOPE_SIGNAL = 444, 2
 _libc = ctypes.CDLL(None, use_errno=True)
 
 
@@ -34,7 +40,10 @@ def main(door: int, ruleset: int, screen: int, largest: int, command: list[str])
         if prctl(option, int(value), 0, 0, 0) != 0:
             print(f"tenth: prctl({option}) failed: {os.strerror(ctypes.get_errno())}", file=sys.stderr)
             return 126
-    signal.signal(signal.SIGTERM, lambda *_: _end())
+    fenced = _fence()
+    signal.signal(signal.SIGTERM, lambda *_: _end(fenced))
+    if fenced:
+        signal.signal(signal.SIGUSR1, lambda *_: _everyone(signal.SIGSTOP))
     for ignored in (signal.SIGINT, signal.SIGHUP):
         signal.signal(ignored, signal.SIG_IGN)
     if os.getppid() != parent:
@@ -43,7 +52,26 @@ def main(door: int, ruleset: int, screen: int, largest: int, command: list[str])
     if child == 0:
         _become(door, ruleset, screen, largest, command)
     os.closerange(3, 1024)
-    return _reap_until(child)
+    return _reap_until(child, fenced)
+
+
+def _fence() -> bool:
+    """No signal of ours leaves this process and its children any more; tried on our parent, before we rely on it."""
+    ruleset = _libc.syscall(LANDLOCK_CREATE_RULESET, struct.pack("=QQQ", 0, 0, SCOPE_SIGNAL), 24, 0)
+    if ruleset < 0 or _libc.syscall(LANDLOCK_RESTRICT_SELF, ruleset, 0) != 0:
+        return False
+    os.close(ruleset)
+    try:
+        os.kill(os.getppid(), 0)
+    except PermissionError:
+        return True
+    return False
+
+
+def _everyone(number: signal.Signals) -> None:
+    """Inside the fence; we ourselves are left out."""
+    with contextlib.suppress(ProcessLookupError, PermissionError):
+        os.kill(-1, number)
 
 
 def _become(door: int, ruleset: int, screen: int, largest: int, command: list[str]) -> None:
@@ -54,7 +82,7 @@ def _become(door: int, ruleset: int, screen: int, largest: int, command: list[st
         os.setsid()
         resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
         resource.setrlimit(resource.RLIMIT_FSIZE, (largest, largest))
-        for name in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+        for name in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGUSR1):
             signal.signal(name, signal.SIG_DFL)
         if ruleset >= 0:
             _check(_libc.syscall(LANDLOCK_RESTRICT_SELF, ruleset, 0), "the folders cannot be closed")
@@ -78,23 +106,25 @@ def _check(result: int, what: str) -> None:
         raise OSError(ctypes.get_errno(), what)
 
 
-def _reap_until(child: int) -> int:
+def _reap_until(child: int, fenced: bool) -> int:
     """Wait for orphans too, so that their processor time is counted; when the child ends, so does its tree."""
     while True:
         pid, status = os.wait()
         if pid == child:
-            _kill_tree()
+            _kill_tree(fenced)
             code = os.waitstatus_to_exitcode(status)
             return 128 - code if code < 0 else code
 
 
-def _end() -> None:
-    _kill_tree()
+def _end(fenced: bool) -> None:
+    _kill_tree(fenced)
     os._exit(124)
 
 
-def _kill_tree() -> None:
+def _kill_tree(fenced: bool) -> None:
     """Kill until nothing is left; what a killed parent leaves behind is adopted, and found the next time round."""
+    if fenced:
+        _everyone(signal.SIGKILL)
     while children := _children():
         for pid in children:
             os.kill(pid, signal.SIGKILL)

@@ -24,6 +24,8 @@ from tenth.quarantine import sandbox
 TICKS = os.sysconf("SC_CLK_TCK")
 PATIENCE = 5.0
 """Seconds until a tree that will not stand still is killed instead."""
+STILL, EXITING = {"T", "t", "Z", "X", ""}, 0x4
+"""States in which a thread computes nothing, and the flag of one that will not compute any more (proc(5))."""
 _PR_SET_PDEATHSIG, _PR_SET_CHILD_SUBREAPER = 1, 36
 _prctl = ctypes.CDLL(None, use_errno=True).prctl
 
@@ -76,7 +78,7 @@ class Leash:
         """Start ``command`` in ``cell``; descriptors in ``keep`` are inherited; ``log`` gets what it prints."""
         parent, supervisor = cgroup_parent(), os.getpid()
         self._group = parent / name if parent else None
-        self._charged, self._closed = 0.0, False
+        self._charged, self._closed, self._stirred = 0.0, False, False
         door = -1
         if self._group:
             self._group.mkdir()
@@ -86,6 +88,7 @@ class Leash:
             door = os.open(self._group / "cgroup.procs", os.O_WRONLY | os.O_CLOEXEC)
 
         def prepare() -> None:
+            signal.signal(signal.SIGUSR1, signal.SIG_IGN)  # until the launcher knows what to do
             _prctl(_PR_SET_PDEATHSIG, int(signal.SIGTERM), 0, 0, 0)  # the launcher clears its tree
             if os.getppid() != supervisor:
                 os._exit(125)
@@ -128,6 +131,8 @@ class Leash:
         deadline = time.monotonic() + PATIENCE
         if self._group:
             (self._group / "cgroup.freeze").write_text("1")
+        else:
+            self._tell(signal.SIGUSR1)  # the launcher stops all at once, where it can
         still: list[int] | None = None
         while not (self._stop(found := self.processes(), still) and (_alive(found) or self.ended(0.001))):
             # An empty tree begins or ends in this moment: its launcher says which.
@@ -142,10 +147,22 @@ class Leash:
         if self._group:
             time.sleep(0.0001)
             return "frozen 1" in (self._group / "cgroup.events").read_text() or not found
+        if found != still:
+            self._tell(signal.SIGUSR1)
         for pid in found if found != still else ():
             if not _stopped(pid):
                 _signal(pid, signal.SIGSTOP)
         return found == still
+
+    def _tell(self, number: signal.Signals) -> None:
+        """The launcher, and nobody who has its number by now."""
+        with contextlib.suppress(ProcessLookupError):
+            signal.pidfd_send_signal(self.pidfd, number)
+
+    def stirs(self) -> bool:
+        """Somebody of a frozen tree runs, at two looks. Without a cgroup, whoever finds a way may have itself woken."""
+        before, self._stirred = self._stirred, not self._group and not all(map(_stopped, self.processes()))
+        return before and self._stirred
 
     def thaw(self) -> None:
         if self._group:
@@ -157,6 +174,7 @@ class Leash:
     def kill(self) -> None:
         """Kill every process of the tree; when this returns, none is left."""
         deadline = time.monotonic() + PATIENCE * 6
+        self._tell(signal.SIGTERM)  # the launcher kills all at once, where it can
         while self._child.poll() is None or self.processes():
             if self._group:
                 (self._group / "cgroup.kill").write_text("1")
@@ -229,8 +247,18 @@ def _alive(pids: Sequence[int]) -> int:
 
 def _stopped(pid: int) -> bool:
     """Stopped, dead or gone: in any case it computes nothing. All threads are looked at."""
-    states = [_stat(f"/proc/{pid}/task/{task}/stat")[:1] for task in _listdir(f"/proc/{pid}/task")]
-    return all(state in (["T"], ["t"], ["Z"], ["X"], []) for state in states)
+    whole = _stat(f"/proc/{pid}/stat")
+    alone = not whole or int(whole[17]) <= 1  # how many threads: the dead have none
+    threads = [whole] if alone else [_stat(f"/proc/{pid}/task/{task}/stat") for task in _listdir(f"/proc/{pid}/task")]
+    running = {"".join(one[:1]) for one in threads if not one or not int(one[6]) & EXITING} - STILL
+    # Waiting in the kernel, for a vforked child for one, it stops before it takes another step of its own.
+    return not running or _awaits(pid, signal.SIGKILL) or (running == {"D"} and _awaits(pid, signal.SIGSTOP))
+
+
+def _awaits(pid: int, number: signal.Signals) -> bool:
+    """This signal has been sent to it, and is yet to be taken (proc(5), SigPnd and ShdPnd)."""
+    lines = _read(f"/proc/{pid}/status").splitlines()
+    return any(int(line[7:], 16) >> (number - 1) & 1 for line in lines if line[:7] in ("SigPnd:", "ShdPnd:"))
 
 
 def _cpu_seconds(pid: int) -> float:

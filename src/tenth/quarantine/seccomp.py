@@ -34,7 +34,8 @@ STREAMS = tuple(kind | flags for kind in (1, 5) for flags in (0, 0o4000, 0o20000
 """Types of socket that cannot be sent to a name: stream and seqpacket, each maybe non-blocking, close-on-exec."""
 NEWEST = 450
 """Number of the youngest call that the table's author knew (Linux 5.17); from 424 on, the same on every processor."""
-F_SETLEASE = 1024
+F_SETSIG, F_SETLEASE = 10, 1024
+"""To be sent a signal of one's choice, SIGCONT for one; to keep waiting whoever opens a file."""
 EVERY_PROCESS_OF_A_USER = {"setpriority": 2, "ioprio_set": 3}
 """First argument of these; the second says whose."""
 TYPE_INTO_TERMINAL, PASTE_INTO_TERMINAL = 0x5412, 0x541C
@@ -73,7 +74,7 @@ def program(families: tuple[int, ...]) -> bytes:
             lines += [(EQUAL, 0, 1, numbers[name]), (RETURN, 0, 0, answer)]
     lines += [(EQUAL, 0, 1, numbers["clone3"]), (RETURN, 0, 0, no_call)]
     lines += _judge(numbers["socket"], 0, families, ALLOW, no_family)
-    lines += _judge(numbers["fcntl"], 1, (F_SETLEASE,), not_permitted, ALLOW)
+    lines += _judge(numbers["fcntl"], 1, (F_SETSIG, F_SETLEASE), not_permitted, ALLOW)
     if not families:
         lines += _judge(numbers["socketpair"], 1, STREAMS, ALLOW, no_family)
         for name, everyone in EVERY_PROCESS_OF_A_USER.items():

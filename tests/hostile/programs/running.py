@@ -2,21 +2,25 @@
 
 import contextlib
 import ctypes
+import fcntl
 import json
 import os
 import resource
 import signal
+import struct
 import sys
 import time
 from pathlib import Path
 from typing import Any
 
 import door
-from tally import Tally, alive
+from tally import MOST_SECONDS, Tally, alive
 
 Facts = dict[str, Any]
 PR_SET_DUMPABLE, PR_SET_CHILD_SUBREAPER, PR_SET_PDEATHSIG, PR_SET_NAME = 4, 36, 1, 15
-prctl = ctypes.CDLL(None, use_errno=True).prctl
+F_SETSIG = 10
+libc = ctypes.CDLL(None, use_errno=True)
+prctl = libc.prctl
 
 
 def _deaf() -> None:
@@ -112,6 +116,34 @@ def kills_its_launcher(facts: Facts) -> None:
 def stops_itself(facts: Facts) -> None:
     door.hello()
     os.kill(os.getpid(), signal.SIGSTOP)
+
+
+def wakes_itself(facts: Facts) -> None:
+    """A timer of the kernel, and a pipe of its own, send it the signal that a stopped process goes on by."""
+    tally = Tally(door.hello()["work"])
+    event = struct.pack("QiiQQQQQQ", 0, signal.SIGCONT, 0, 0, 0, 0, 0, 0, 0)
+    timer, every = ctypes.c_int(), struct.pack("qqqq", 0, 20_000_000, 0, 20_000_000)
+    if libc.timer_create(time.CLOCK_MONOTONIC, event, ctypes.byref(timer)) == 0:
+        libc.timer_settime(timer, 0, every, None)
+    with contextlib.suppress(OSError):
+        reading, writing = os.pipe()
+        fcntl.fcntl(reading, fcntl.F_SETOWN, os.getpid())
+        fcntl.fcntl(reading, F_SETSIG, signal.SIGCONT)
+        fcntl.fcntl(reading, fcntl.F_SETFL, os.O_ASYNC)
+        fcntl.fcntl(writing, fcntl.F_SETFL, os.O_NONBLOCK)
+    tally.burn(60, 0)
+
+
+def waits_in_the_kernel(facts: Facts) -> None:
+    """A process waits for its vforked child, where no signal but one that kills wakes it."""
+    tally = Tally(door.hello()["work"])
+    if os.fork() == 0:
+        # The child of vfork runs on the memory of its parent, and never returns.
+        if libc.vfork() == 0:
+            libc.sleep(int(MOST_SECONDS))
+            libc._exit(0)
+        os._exit(0)
+    tally.burn(60, 0)
 
 
 def runs_at_idle_priority(facts: Facts) -> None:
