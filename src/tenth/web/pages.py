@@ -107,7 +107,8 @@ async def gate(request: Request, room: Room) -> Response:
         "path": facts and facts["path"],
         "digest": facts and facts["digest"],
     }
-    given |= {"people": facts["people"] if facts else [], "entry": facts and facts["entry"]}
+    given |= {name: facts and facts[name] for name in ("people", "entry", "newest", "subjects")}
+    given["passkeys"] = [name for name, key in room.charter.signatories.items() if getattr(key, "site", "")]
     return _draw(
         request, "gate.html", room=room, waiting=waiting(room), facts=facts, given=given, broken=broken, reviews=said
     )
@@ -122,6 +123,10 @@ async def log(request: Request, room: Room) -> Response:
         request, "log.html", room=room, waiting=waiting(room), rows=rows, given=given, size=entries,
         root=head.root.hex() if head else "",
     )  # fmt: skip
+
+
+async def person(request: Request) -> Response:
+    return _draw(request, "person.html")
 
 
 async def sign_in(request: Request) -> Response:
@@ -175,6 +180,7 @@ ROUTES = [
     Route("/", runs),
     Route("/sign-in", sign_in, methods=["GET"]),
     Route("/sign-in", sign_in_now, methods=["POST"]),
+    Route("/person", person),
     Route("/r/{run}", about(live)),
     Route("/r/{run}/gate", about(gate)),
     Route("/r/{run}/gate/{path}", about(gate)),

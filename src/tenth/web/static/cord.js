@@ -46,6 +46,7 @@ export const cord = (run) => {
     if (button.disabled) return;
     result = "pulling …";
     place.dataset.pulled = "asked";
+    place.dataset.pressed = String(performance.timeOrigin + pressed);
     show();
     const first = fetch(`${base}/pull`, { method: "POST", credentials: "include", keepalive: true, priority: "high" });
     const late = new Promise((resolve) => { setTimeout(resolve, SECOND_WAY_MS); });

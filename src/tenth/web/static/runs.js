@@ -47,7 +47,7 @@ for (const card of cards) {
 
 listen(null, [0, 0], (all) => {
   for (const news of all) {
-    if (!(news.run in facts)) location.reload();
+    if (!(news.run in facts)) { location.reload(); return; }
     Object.assign(facts[news.run], news);
     const card = /** @type {HTMLElement | null} */ (at("runs").querySelector(`[data-run="${CSS.escape(news.run)}"]`));
     if (card) draw(card, facts[news.run]);
