@@ -30,7 +30,7 @@ def test_every_verb_has_json_and_writers_have_dry_run(shell: Shell, verb: str) -
     usage = shell.ok(verb, *below, "--help").out
     assert "--json" in usage
     writers = {"key", "init", "run", "consent", "object", "adjust", "reopen", "close", "export", "demo"}
-    writers |= {"convert", "data", "witness"}
+    writers |= {"convert", "data", "unseal", "witness"}
     assert ("--dry-run" in usage) is (verb in writers)
 
 
@@ -164,7 +164,7 @@ def test_init_without_a_key_says_so(shell: Shell) -> None:
         ('name = "tiny"', 'nmae = "tiny"', "did you mean 'name'?"),
         ('data = ["data"]', 'data = ["dat"]', "does not exist"),
         ('[quarantine]\nlevel = "none"', '[quarantine]\nlevel = "high"', "one of 'none', 'partial', 'full'"),
-        ("flop = 1e12", "flop = -1", "a number above 0"),
+        ("flop = 1e15", "flop = -1", "a number above 0"),
         ("evidence.py", "evidence.py", ""),
     ],
 )

@@ -40,11 +40,15 @@ epochs = 1
 # The most compute the whole run may use, evidence included. It cannot be raised afterwards.
 [ceiling]
 device_seconds = {seconds}     # of one core, or of one accelerator, measured from outside: ten core-hours
-flop = {flop}             # at most: device-seconds times the measured peak of a device, {how} here
+flop = {flop}              # at most: device-seconds times the measured peak of a device, {how} here
 
 # The least protection that is accepted: "full" needs bubblewrap, "partial" needs no package.
 [quarantine]
 level = {level}
+
+# Between gates, checkpoints can lie encrypted; every signatory has a share of the key, which comes with a consent.
+# [seal]
+# checkpoints = true
 
 [watch]
 samples_per_minute = 12

@@ -175,6 +175,9 @@ def _print(agreed: Charter, data: list[dict[str, Any]], holds: list[dict[str, An
     if not agreed.evidence:
         click.echo("  none: people would decide on loss and samples alone")
     _heading(f"Enforced on this machine (level asked for: {agreed.quarantine.level}, held here: {held(found)})")
+    held_to = agreed.quarantine
+    memory = "" if held_to.memory_bytes == float("inf") else f", {words.size(held_to.memory_bytes)} of memory"
+    click.echo(f"  at most {held_to.processes:,} processes, {words.size(held_to.output_bytes)} of output{memory}")
     for word in WORDS[sandbox.level()]:
         click.echo(f"  ✓ {word}")
     for one in (one for one in holds if one["holds"]):

@@ -68,7 +68,7 @@ def known_checkpoint(found: Replay, gate: int | None) -> Path:
     if not (found.path / record["path"]).exists() and (found.path / (record["path"] + SEALED)).exists():
         raise WrongInput(
             f"{record['path']} is not used", "it is sealed: it opens with every signatory's share",
-            "consent to the next tenth, or let the owner of the escrow key open it: tenth unseal",
+            "tenth unseal opens it, with everyone's keys or with the escrow key",
         )  # fmt: skip
     digest = finish(folder_digest(found.path / record["path"]))
     if digest != record["digest"]:
