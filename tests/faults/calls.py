@@ -1,8 +1,9 @@
 """Run a program and see every system call by which it changes files below a folder; spoil one of them.
 
 ``python calls.py SPEC COMMAND...`` runs COMMAND as its child, under ptrace(2), and ends as it ends. SPEC is JSON:
-``below``, the folder; ``report``, the file to which each such call is written when the command has ended; ``at``, the
-number of the call that is spoiled, from 1 on; ``how``, one of
+``below``, the folder; ``ready``, true if the command stops itself (SIGSTOP) when it is to be looked at; ``report``, the
+file to which each such call is written when the command has ended; ``at``, the number of the call that is spoiled, from
+1 on; ``how``, one of
 
 - ``before``, ``after``: SIGKILL at this moment (before it, the kernel does not begin the call);
 - ``cut``: the same as ``before``, and what lay in the folder and was not synced is lost, as when the power goes (with
@@ -63,7 +64,7 @@ LENGTH = {"write", "pwrite64"}
 """Their third argument is the length of what is written."""
 MOST_SEEN = 1 << 20
 
-_TRACEME, _POKEUSER, _SYSCALL, _SETOPTIONS, _SYSCALL_INFO = 0, 6, 24, 0x4200, 0x420E
+_TRACEME, _POKEUSER, _CONT, _SYSCALL, _SETOPTIONS, _SYSCALL_INFO = 0, 6, 7, 24, 0x4200, 0x420E
 _SYSGOOD, _EXITKILL = 1, 0x100000
 _RAX, _RDX, _ORIG_RAX = 80, 96, 120
 """Offsets in struct user (sys/user.h)."""
@@ -106,6 +107,7 @@ class Watcher:
     below: str
     at: int = 0
     how: str = ""
+    ready: bool = False
     calls: list[Call] = field(default_factory=list)
     count: int = 0
     disk: Disk | None = None
@@ -128,9 +130,10 @@ class Watcher:
         os.waitpid(pid, 0)
         _ptrace(_SETOPTIONS, pid, 0, _SYSGOOD | _EXITKILL)
         deliver, call, code = 0, None, 0
+        how = _CONT if self.ready else _SYSCALL
         while True:
             with contextlib.suppress(ProcessLookupError):
-                _ptrace(_SYSCALL, pid, 0, deliver)
+                _ptrace(how, pid, 0, deliver)
             _, status = os.waitpid(pid, 0)
             if not os.WIFSTOPPED(status):
                 return status
@@ -143,6 +146,8 @@ class Watcher:
                     else:
                         self._exit(pid, call, code)
                         call = None
+            elif how == _CONT and number == signal.SIGSTOP:
+                how = _SYSCALL
             elif number != signal.SIGTRAP:  # the trap of an exec tells nothing
                 deliver = number
 

@@ -18,6 +18,8 @@ from pathlib import Path
 from typing import Any
 
 from core.live import PYTHON, Gone, Live, Status
+from tenth.gate import cipher
+from tenth.gate.sealing import SEALED, SHARES, finish
 from tenth.log.store import read
 from tenth.log.tree import Tree
 
@@ -33,14 +35,17 @@ Json = Any
 class Story:
     """One run directory, made once and begun again for each telling; and all that anybody was told by it."""
 
-    def __init__(self, folder: Path, machine: str | None = None) -> None:
+    def __init__(self, folder: Path, *, seal: bool = False) -> None:
+        """``seal``: checkpoints are encrypted between gates."""
         panel = ("count", [PYTHON, "-I", "-S", "code/panel.py", "write"])
         command = [PYTHON, "-I", "-S", "code/paced.py"]
-        self.run = Live(folder, command=command, env={"STEPS": STEPS}, evidence=[panel], machine=machine).begin()
+        escrow = "eve" if seal else None
+        options = {"env": {"STEPS": STEPS}, "evidence": [panel], "seal": seal, "escrow": escrow}
+        self.run = Live(folder, command=command, **options).begin()
         self._kept = folder / "kept"
         shutil.copytree(self.run.path, self._kept)
         self._report = folder / "report"
-        self._lost = folder / "report.lost"
+        self._lost, self._opened = folder / "report.lost", folder / "opened"
         self._watching: socket.socket | None = None
         self._heard = b""
         self._now: Status | None = None
@@ -51,7 +56,7 @@ class Story:
 
     def again(self) -> None:
         """As it was when it had just been opened."""
-        for folder in (self.run.path, self._lost):
+        for folder in (self.run.path, self._lost, self._opened):
             subprocess.run(["chmod", "-R", "u+rwX", folder], check=False, capture_output=True)
             shutil.rmtree(folder, ignore_errors=True)
         shutil.copytree(self._kept, self.run.path)
@@ -71,8 +76,16 @@ class Story:
         """Start the supervisor, under ``calls.py`` if its calls are wanted: {} or what it is to spoil."""
         self.run.python = [PYTHON]
         if spoil is not None:
-            spec = {"below": str(self.run.path), "report": str(self._report), **spoil}
-            self.run.python = [PYTHON, "-I", "-S", str(CALLS), json.dumps(spec), PYTHON]
+            spec = {"below": str(self.run.path), "report": str(self._report), "ready": True, **spoil}
+            self.run.python = [
+                PYTHON,
+                "-I",
+                "-S",
+                str(CALLS),
+                json.dumps(spec),
+                PYTHON,
+                str(CALLS.with_name("ready.py")),
+            ]
         self._report.unlink(missing_ok=True)
         self.run.start(answer=False)
 
@@ -163,9 +176,20 @@ class Story:
             self.pulled += 1
 
     def _say(self, event: str, name: str, status: Status, **more: Json) -> None:
-        answer = self.run.submit(self.run.sign(event, name, status, **more))
+        share = self.run.share(name) if event == "consented" else None
+        answer = self.run.submit(self.run.sign(event, name, status, **more), share)
         assert answer["ok"], answer
         self._noted(answer)
+
+    def result(self) -> bytes:
+        """The bytes of the last checkpoint; a sealed one is opened with the escrow key."""
+        checkpoint = self.run.last("reached")["checkpoint"]
+        if (self.run.path / checkpoint["path"]).exists():
+            return self.run.result()
+        data = (self.run.path / (checkpoint["path"] + SHARES)).read_bytes()
+        key = cipher.whole_key(cipher.read_shares(data, self.run.name, checkpoint["digest"]), self.run.keys["eve"])
+        finish(cipher.decipher(self.run.path / (checkpoint["path"] + SEALED), self._opened, key))
+        return b"".join(path.read_bytes() for path in sorted(self._opened.rglob("*")) if path.is_file())
 
     # --- what must hold whenever the supervisor has ended ------------------------------------------------------------
 

@@ -9,9 +9,10 @@ from pathlib import Path
 
 PROGRAM = shutil.which("strace")
 LOOKS = set(
-    "access faccessat faccessat2 stat lstat newfstatat statx fstat read pread64 readv getdents64 lseek close readlink "
-    "readlinkat getcwd chdir fchdir execve fcntl flock ioctl mmap connect clone fork vfork inotify_add_watch statfs "
-    "fstatfs getxattr lgetxattr dup epoll_ctl recvfrom poll select getsockname listen accept4 fadvise64".split()
+    "access faccessat faccessat2 stat lstat newfstatat statx fstat statfs fstatfs read pread64 readv recvfrom lseek "
+    "getdents64 close readlink readlinkat getcwd chdir fchdir execve fcntl flock ioctl mmap fadvise64 dup clone fork "
+    "vfork getxattr lgetxattr fgetxattr listxattr llistxattr flistxattr inotify_add_watch epoll_ctl poll select "
+    "connect listen accept4 getsockname".split()
 )
 """Calls that change no file."""
 _LINE = re.compile(r"(?:\d+ +)?(\w+)\((.*)\) += (-?\d+|\?)")

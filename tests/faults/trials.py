@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
@@ -9,9 +10,10 @@ from pathlib import Path
 from typing import Any
 
 from faults.story import Story
+from tenth.errors import TenthError
 
 WRITES = {"write", "pwrite64"}
-HOWS = ("before", "after", "torn", "cut", "EIO", "ENOSPC")
+HOWS = ("before", "EIO", "after", "ENOSPC", "torn", "cut")
 TRIES = 3
 """So often a call is looked for that did not come where it was expected."""
 STARTS = 6
@@ -85,8 +87,8 @@ def _spoil(story: Story, point: Point, how: str, result: bytes) -> Found:
             story.start()
             story.go_on()
             found.faults += [f"after it was started again: {fault}" for fault in story.faults()]
-        found.exact = story.run.events()[-1] == "closed" and story.run.result() == result
-    except AssertionError as error:
+        found.exact = story.run.events()[-1] == "closed" and story.result() == result
+    except (AssertionError, OSError, TenthError) as error:
         found.faults.append(f"{type(error).__name__}: {error}"[:1500])
         story.run.close()
     return found
@@ -94,14 +96,19 @@ def _spoil(story: Story, point: Point, how: str, result: bytes) -> Found:
 
 def wanted(all_of_them: Iterable[Point], hows: Sequence[str] = HOWS) -> list[tuple[Point, str]]:
     """Each call in each way in which it can be spoiled."""
-    return [(point, how) for point in all_of_them for how in hows if how != "torn" or point.name in WRITES]
+    points = list(all_of_them)
+    return [(point, how) for how in hows for point in points if how != "torn" or point.name in WRITES]
 
 
-def spoil_all(stories: Sequence[Story], work: Sequence[tuple[Point, str]], result: bytes) -> Iterator[Found]:
-    """As many at a time as there are stories."""
+def spoil_all(
+    stories: Sequence[Story], work: Sequence[tuple[Point, str]], result: bytes, until: float = float("inf")
+) -> Iterator[Found]:
+    """As many at a time as there are stories; none is begun after ``until``, by the monotonic clock."""
     idle = list(stories)
 
-    def one(task: tuple[Point, str]) -> Found:
+    def one(task: tuple[Point, str]) -> Found | None:
+        if time.monotonic() > until:
+            return None
         story = idle.pop()
         try:
             return spoil(story, *task, result)
@@ -109,8 +116,8 @@ def spoil_all(stories: Sequence[Story], work: Sequence[tuple[Point, str]], resul
             idle.append(story)
 
     with ThreadPoolExecutor(len(stories)) as pool:
-        yield from pool.map(one, work)
+        yield from filter(None, pool.map(one, work))
 
 
-def stories(folder: Path, count: int, machine: str | None = None) -> list[Story]:
-    return [Story(folder / f"story{number}", machine) for number in range(count)]
+def stories(folder: Path, count: int, *, seal: bool = False) -> list[Story]:
+    return [Story(folder / f"{'sealed' if seal else 'story'}{number}", seal=seal) for number in range(count)]
