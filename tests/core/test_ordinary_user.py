@@ -5,12 +5,10 @@ Run as root, these tests become nobody. Run as anybody else they are skipped, si
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
-import site
 import subprocess
-import sys
-import sysconfig
 import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -18,12 +16,18 @@ from typing import Any
 
 import pytest
 
-import tenth
 from core.live import Live, wait_for
+from nobody import NOBODY, become, copy_python
 from tenth.errors import BrokenPromise
 
-NOBODY = "65534"
-NEEDED = ("cryptography", "rfc8785", "tomli_w", "cffi", "_cffi_backend*", "pycparser", "bcrypt", "*.dist-info")
+PROBE = """
+import json
+from tenth.probes.outside import held, probe
+from tenth.quarantine import sandbox
+found = probe()
+escaped = {one.name: one.what for one in found if not one.contained}
+print(json.dumps({"level": sandbox.level(), "held": held(found), "probes": len(found), "escaped": escaped}))
+"""
 
 
 @pytest.fixture(scope="module")
@@ -34,25 +38,7 @@ def interpreter() -> Iterator[Path]:
     if shutil.which("setpriv") is None:
         pytest.skip("setpriv (util-linux) is missing: nobody can be become")
     home = Path(tempfile.mkdtemp(prefix="tenth-test-python-"))
-    version = f"python{sys.version_info.major}.{sys.version_info.minor}"
-    library = home / "lib" / version
-    (home / "bin").mkdir()
-    python = home / "bin" / version
-    shutil.copy(Path(sys.executable).resolve(), python)
-    left_out = shutil.ignore_patterns("test", "tests", "__pycache__", "site-packages", "idlelib", "tkinter", "config-*")
-    shutil.copytree(sysconfig.get_path("stdlib"), library, ignore=left_out)
-    shared = Path(sysconfig.get_config_var("LIBDIR") or "", sysconfig.get_config_var("LDLIBRARY") or "")
-    for found in shared.parent.glob("libpython*.so*"):
-        shutil.copy(found, home / "lib")
-    packages = library / "site-packages"
-    packages.mkdir()
-    for folder in {*site.getsitepackages(), sysconfig.get_path("platlib")}:
-        for pattern in NEEDED:
-            for found in Path(folder).glob(pattern):
-                target = packages / found.name
-                shutil.copytree(found, target, dirs_exist_ok=True) if found.is_dir() else shutil.copy(found, target)
-    shutil.copytree(Path(tenth.__file__).parent, packages / "tenth", ignore=shutil.ignore_patterns("__pycache__"))
-    subprocess.run(["chmod", "-R", "a+rX", str(home)], check=True)
+    python = copy_python(home)
     try:
         command = [*become(python), str(python), "-c", "import tenth.supervisor.loop"]
         check = subprocess.run(command, capture_output=True, text=True, cwd="/")
@@ -61,12 +47,6 @@ def interpreter() -> Iterator[Path]:
         yield python
     finally:
         shutil.rmtree(home)
-
-
-def become(python: Path, path: str = "/usr/bin:/bin") -> list[str]:
-    """Words before a command that make it nobody's, in an environment that says nothing of ours."""
-    words = ["setpriv", "--reuid", NOBODY, "--regid", NOBODY, "--clear-groups", "--inh-caps=-all"]
-    return [*words, "env", "-i", f"PATH={path}", "HOME=/", f"LD_LIBRARY_PATH={python.parents[1] / 'lib'}"]
 
 
 @pytest.fixture(params=["bubblewrap", "without"])
@@ -136,3 +116,16 @@ def test_the_ceiling_holds_for_nobody(nobodys: Callable[..., Live]) -> None:
     run.until("HALTED")
     assert run.last("tripped")["reason"] == "lease"
     assert run.marked() == []
+
+
+@pytest.mark.parametrize("walls", [True, False], ids=["bubblewrap", "without"])
+def test_the_level_that_is_claimed_is_held_for_nobody(interpreter: Path, walls: bool) -> None:
+    """Nobody's sandbox lets nothing out but what the threat model names."""
+    prefix = become(interpreter, os.environ["PATH"] if walls else "/nonexistent")
+    done = subprocess.run([*prefix, str(interpreter), "-c", PROBE], cwd="/", capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr[-500:]
+    said = json.loads(done.stdout)
+    if walls and said["level"] != "full":
+        pytest.skip("nobody may not use bubblewrap here")
+    assert said["held"] == said["level"] == ("full" if walls else "partial"), said["escaped"]
+    assert said["probes"] >= 90

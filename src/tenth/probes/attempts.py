@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import ctypes
 import errno
+import fcntl
 import json
 import mmap
 import os
@@ -288,6 +289,43 @@ def leave_through_chroot(_: Facts) -> object:
     return "changed"
 
 
+@attempt("files")
+def change_the_mode_of_a_file(facts: Facts) -> object:
+    os.chmod(facts["secret"], 0o600 if os.stat(facts["secret"]).st_mode & 0o077 else 0o640)
+    return _unseen()
+
+
+@attempt("files")
+def change_the_mode_by_the_newest_call(facts: Facts) -> object:
+    call((452, 452), -100, facts["secret"].encode(), 0o666, 0)
+    return _unseen()
+
+
+@attempt("files")
+def change_the_times_of_a_file(facts: Facts) -> object:
+    os.utime(facts["secret"], (0, 0))
+    return _unseen()
+
+
+@attempt("files")
+def attach_something_to_a_file(facts: Facts) -> object:
+    os.setxattr(facts["secret"], "user.tenth", b"x")
+    return _unseen()
+
+
+@attempt("files")
+def watch_who_opens_a_file(facts: Facts) -> object:
+    if (watcher := call((294, 26), 0)) < 0 or call((254, 27), watcher, facts["secret"].encode(), 0x20) < 0:
+        raise FileNotFoundError("it cannot be watched")
+    return "watched"
+
+
+@attempt("files")
+def keep_waiting_who_opens_a_file(_: Facts) -> object:
+    with open("held", "w") as file:
+        return fcntl.fcntl(file, fcntl.F_SETLEASE, fcntl.F_WRLCK)
+
+
 # --- other processes -------------------------------------------------------------------------------------------------
 
 
@@ -322,7 +360,12 @@ def signal_its_supervisor(facts: Facts) -> object:
 def _noticed() -> str:
     """A signal that was sent may have gone to nobody outside: outside.py looks whether it arrived."""
     time.sleep(0.05)
-    raise PermissionError("sent; whether it arrived is seen outside")
+    return _unseen()
+
+
+def _unseen() -> str:
+    """What was done may have been done to nothing: outside.py looks."""
+    raise PermissionError("done; whether it arrived is seen outside")
 
 
 @attempt("processes")
@@ -382,7 +425,33 @@ def change_the_limits_of_a_process(facts: Facts) -> object:
 @attempt("processes")
 def slow_a_process_down(facts: Facts) -> object:
     os.setpriority(os.PRIO_PROCESS, facts["victim"], 5)
-    raise PermissionError("done; whether it arrived is seen outside")
+    return _unseen()
+
+
+@attempt("processes")
+def tie_a_process_to_one_processor(facts: Facts) -> object:
+    os.sched_setaffinity(facts["victim"], {min(os.sched_getaffinity(0))})
+    return "tied"
+
+
+@attempt("processes")
+def let_a_process_run_last(facts: Facts) -> object:
+    os.sched_setscheduler(facts["victim"], os.SCHED_BATCH, os.sched_param(0))
+    return "it runs after others"
+
+
+@attempt("processes")
+def let_a_process_read_last(facts: Facts) -> object:
+    if call((251, 30), 1, facts["victim"], 2 << 13 | 7) < 0:
+        raise ProcessLookupError("no such process here")
+    return "it reads after others"
+
+
+@attempt("processes")
+def share_memory_with_a_process(facts: Facts) -> object:
+    if facts["shared"] < 0 or call((30, 196), facts["shared"], None, 0o10000) == -1:
+        raise FileNotFoundError("no such memory here")
+    return "attached"
 
 
 @attempt("processes")
@@ -487,6 +556,12 @@ def load_a_program_into_the_kernel(_: Facts) -> object:
 def watch_the_processor(_: Facts) -> object:
     attributes = ctypes.create_string_buffer(struct.pack("IIQ", 1, 120, 0) + bytes(104))
     return call((298, 241), attributes, 0, -1, -1, 0)
+
+
+@attempt("kernel")
+def have_itself_woken(_: Facts) -> object:
+    event = struct.pack("QiiQQQQQQ", 0, signal.SIGCONT, 0, 0, 0, 0, 0, 0, 0)
+    return call((222, 107), 1, event, ctypes.create_string_buffer(8))
 
 
 @attempt("kernel")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import ctypes
 import json
 import os
 import secrets
@@ -40,7 +41,7 @@ class Probe:
 
 LEFT_OPEN = {
     "full": frozenset[str](),
-    "partial": frozenset({"find a process of the host", "slow a process down"}),
+    "partial": frozenset({"find a process of the host"}),
     "none": frozenset(attempts.ATTEMPTS),
 }
 """What each level is known not to contain (docs/threat-model.md)."""
@@ -117,12 +118,19 @@ def _temptations(outside: Path) -> Iterator[tuple[dict[str, Any], Any]]:
             "abstract": f"tenth-{word}",
             "victim": victim.pid,
             "supervisor": os.getpid(),
+            "shared": _shared_memory(stack),
             "given": [],
         }
+        secret = outside / "host" / "secret"
+        os.utime(secret, (1e9, 1e9))
+        mode = secret.stat().st_mode
         server(socket.AF_UNIX, socket.SOCK_STREAM, "\0" + str(facts["abstract"]))
 
         def arrived() -> list[str]:
             found = ["climb out of the folder"] if (outside / "planted").exists() else []
+            found += ["change the mode of a file"] if secret.stat().st_mode != mode else []
+            found += ["change the times of a file"] if secret.stat().st_mtime != 1e9 else []
+            found += ["attach something to a file"] if _attached(secret) else []
             if os.getpriority(os.PRIO_PROCESS, victim.pid) != os.getpriority(os.PRIO_PROCESS, 0):
                 found += ["slow a process down"]
             if victim.poll() is not None:
@@ -132,3 +140,19 @@ def _temptations(outside: Path) -> Iterator[tuple[dict[str, Any], Any]]:
             return found
 
         yield facts, arrived
+
+
+def _attached(path: Path) -> bool:
+    try:
+        return bool(os.listxattr(path))
+    except OSError:  # a file system without attributes
+        return False
+
+
+def _shared_memory(stack: ExitStack) -> int:
+    """A page that programs of this machine can share by its number (shmget(2)); -1 where there is no such thing."""
+    libc = ctypes.CDLL(None, use_errno=True)
+    number = int(libc.shmget(0, 4096, 0o1600))
+    if number >= 0:
+        stack.callback(libc.shmctl, number, 0, None)
+    return number
