@@ -54,10 +54,6 @@ def main() -> None:
     asked: dict[str, Work] = {}
     found: dict[str, list[Found]] = {}
     with record.workplace() as folder:
-        for make in (commands.opening, commands.signing):
-            command, name = make(folder), make.__name__
-            asked[name] = [*trials.wanted(commands.points(command)), (commands.LAST, "cut")][:: given.each]
-            found[name] = list(watched((commands.spoil(command, *one) for one in asked[name]), len(asked[name])))
         stories = trials.stories(folder, given.parallel, seal=True)
         try:
             asked["supervisor"] = trials.wanted(trials.points(stories[0]))[:: given.each]
@@ -67,6 +63,11 @@ def main() -> None:
         finally:
             for story in stories:
                 story.run.close()
+        for make in (commands.opening, commands.signing):
+            some, name = [make(folder / str(number)) for number in range(given.parallel)], make.__name__
+            asked[name] = [*trials.wanted(commands.points(some[0])), (commands.LAST, "cut")][:: given.each]
+            spoiled = trials.at_once(some, asked[name], lambda command, task: commands.spoil(command, *task))
+            found[name] = list(watched(spoiled, len(asked[name])))
     figures(told, asked, found)
     details(told, asked, found)
     told.finish()

@@ -59,7 +59,7 @@ def spoil(command: Command, point: Point, how: str) -> Found:
 
 def _run(command: Command, spec: dict[str, Any]) -> tuple[int, list[Any]]:
     shutil.rmtree(command.folder, ignore_errors=True)
-    command.folder.mkdir()
+    command.folder.mkdir(parents=True)
     words = command.prepare(command.folder)
     report = command.folder / "report"
     spec = {"below": str(command.folder / command.writes), "report": str(report), **spec}

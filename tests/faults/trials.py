@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from faults.story import Story
 from tenth.errors import TenthError
@@ -20,6 +20,7 @@ STARTS = 6
 """A supervisor that ends by itself may be started so often until the story is told."""
 
 Json = Any
+T, W = TypeVar("T"), TypeVar("W")
 
 
 @dataclass(frozen=True)
@@ -104,18 +105,25 @@ def spoil_all(
     stories: Sequence[Story], work: Sequence[tuple[Point, str]], result: bytes, until: float = float("inf")
 ) -> Iterator[Found]:
     """As many at a time as there are stories; none is begun after ``until``, by the monotonic clock."""
-    idle = list(stories)
 
-    def one(task: tuple[Point, str]) -> Found | None:
-        if time.monotonic() > until:
-            return None
-        story = idle.pop()
+    def one(story: Story, task: tuple[Point, str]) -> Found | None:
+        return spoil(story, *task, result) if time.monotonic() < until else None
+
+    return at_once(stories, work, one)
+
+
+def at_once(things: Sequence[T], work: Sequence[W], do: Callable[[T, W], Found | None]) -> Iterator[Found]:
+    """Do all the work, each piece with one of the things that is idle; what comes of it, in order."""
+    idle = list(things)
+
+    def one(task: W) -> Found | None:
+        thing = idle.pop()
         try:
-            return spoil(story, *task, result)
+            return do(thing, task)
         finally:
-            idle.append(story)
+            idle.append(thing)
 
-    with ThreadPoolExecutor(len(stories)) as pool:
+    with ThreadPoolExecutor(len(things)) as pool:
         yield from filter(None, pool.map(one, work))
 
 
