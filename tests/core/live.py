@@ -90,6 +90,7 @@ class Live:
     level: str = "none"
     silence_seconds: float = 60
     loopback: bool = False
+    code: Sequence[str] = ()
     seal: bool = False
     escrow: str | None = None
     peak: float = 1e12
@@ -140,6 +141,7 @@ class Live:
         lines = ["[run]", 'name = "live"', 'purpose = "a test"', ""]
         for number in range(self.phases):
             lines += ["[[phase]]", f'name = "phase{number}"', f"command = {json.dumps(command)}", 'data = ["data"]']
+            lines += [f"code = {json.dumps(list(self.code))}"] if self.code else []
             lines += ["[phase.env]", *(f"{name} = {json.dumps(str(value))}" for name, value in env.items()), ""]
         lines += ["[gates]", f'every = "1/{self.every} epoch"', ""]
         lines += ["[ceiling]", f"device_seconds = {self.device_seconds}", f"flop = {self.flop}", ""]

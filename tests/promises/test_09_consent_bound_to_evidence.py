@@ -103,6 +103,16 @@ def test_data_changed_between_gates_halts_the_run(live: Callable[..., Live]) -> 
     run.run_to("GATE", gate=4)
 
 
+def test_code_that_changed_after_it_was_agreed_on_does_not_train(live: Callable[..., Live]) -> None:
+    run = live(env={"STEPS": 20}, code=["code"]).start()
+    run.run_to("GATE", gate=1)
+    (run.root / "code" / "steady.py").write_text((run.root / "code" / "steady.py").read_text() + "# one line more\n")
+    run.consent()
+    run.until("HALTED", gate=1)
+    assert (run.last("tripped")["reason"], run.events().count("leased")) == ("data", 1)
+    assert "the code 'code' was changed" in run.last("tripped")["detail"]
+
+
 @pytest.mark.parametrize("name", ["charter.toml", "recipe.toml"])
 def test_a_charter_edited_after_signing_is_refused(live: Callable[..., Live], name: str) -> None:
     """In the run directory it breaks the run; beside the data it changes nothing, since the run has its own copy."""

@@ -69,12 +69,18 @@ def seal_checkpoint(run: RunDir, saved: str, gate: int) -> Steps:
 
 
 def unchanged(run: RunDir, history: History) -> Steps:
-    """Trip unless charter, recipes, listings, manifest and checkpoint are what was agreed."""
+    """Trip unless charter, recipes, listings, manifest, code and checkpoint are what was agreed."""
     pinned = {"charter.toml": history.charter.digest, "manifest.json": history.opened["manifest"]}
     pinned |= history.opened["recipes"]
     pinned |= {f"data.{phase}.jsonl": wanted for phase, wanted in history.opened["data"].items()}
     for name, wanted in pinned.items():
         _same_file(run, name, wanted)
+    named = {name for phase in history.charter.phases for name in phase.code}
+    for row in (row for row in run.manifest()["code"] if row["path"] in named):
+        with tripping("data"):
+            found = yield from data_listing(run.root, [row["path"]])
+        if digest(found) != row["digest"]:
+            raise Trip("data", f"the code '{row['path']}' was changed")
     if checkpoint := history.sealed_checkpoint or history.checkpoint:
         with tripping("checkpoint"):
             found = yield from folder_digest(run.path / checkpoint["path"])
