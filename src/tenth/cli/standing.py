@@ -31,7 +31,10 @@ def status_command(run: str | None, as_json: bool) -> int:
 def status_of(path: str) -> dict[str, Any]:
     """As the control socket answers; replayed from the log when no supervisor lives (``supervisor`` is null then)."""
     if is_live(path):
-        return dict(wire.ask(path, do="status")["status"])
+        try:
+            return dict(wire.ask(path, do="status")["status"])
+        except wire.Gone:
+            pass  # it left in this very moment
     from tenth.cli.replay import replay
 
     found = replay(Path(path))

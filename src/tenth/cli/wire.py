@@ -15,6 +15,10 @@ Message = dict[str, Any]
 ANSWER_SECONDS = 30.0
 
 
+class Gone(RunRefused):
+    """Nobody holds the run, or not any more."""
+
+
 class Wire:
     """One connection to a run's supervisor."""
 
@@ -36,7 +40,7 @@ class Wire:
             self.socket.close()
             found = error.strerror or str(error)
             name = os.path.basename(self.run)
-            raise RunRefused(f"no supervisor holds {name}", found, f"start one: tenth run {self.run}") from None
+            raise Gone(f"no supervisor holds {name}", found, f"start one: tenth run {self.run}") from None
 
     def fileno(self) -> int:
         return self.socket.fileno()
@@ -52,7 +56,7 @@ class Wire:
         except TimeoutError:
             raise RunRefused("the supervisor does not answer", "it is busy or stuck", "'tenth pull' stops it") from None
         except OSError as error:
-            raise RunRefused("the supervisor is gone", error.strerror or str(error), "'tenth status'") from None
+            raise Gone("the supervisor is gone", error.strerror or str(error), "'tenth status'") from None
         if not answer.get("ok"):
             error_parts = answer.get("error") or {}
             raise WrongInput(*(str(error_parts.get(part, "")) for part in ("refused", "found", "do")))
@@ -63,7 +67,7 @@ class Wire:
             for message in self.receive():
                 if "ok" in message:
                     return message
-        raise RunRefused("the supervisor is gone", "it closed the connection without an answer", "'tenth status'")
+        raise Gone("the supervisor is gone", "it closed the connection without an answer", "'tenth status'")
 
     def receive(self) -> Iterator[Message]:
         """The messages that one read brings: waits as long as the socket's timeout; ``ended`` is set at end of file."""
