@@ -78,8 +78,8 @@ def unchanged(run: RunDir, history: History) -> Steps:
     named = {name for phase in history.charter.phases for name in phase.code}
     for row in (row for row in run.manifest()["code"] if row["path"] in named):
         with tripping("data"):
-            found = yield from data_listing(run.root, [row["path"]])
-        if digest(found) != row["digest"]:
+            listing = yield from data_listing(run.root, [row["path"]])
+        if digest(listing) != row["digest"]:
             raise Trip("data", f"the code '{row['path']}' was changed")
     if checkpoint := history.sealed_checkpoint or history.checkpoint:
         with tripping("checkpoint"):
