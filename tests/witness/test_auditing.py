@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import random
 import shutil
 import signal
 import subprocess
@@ -472,3 +473,37 @@ def test_a_witness_can_be_asked_what_it_knows(witnessed: Path, desk: Desks, tmp_
     wim.ok("witness", "sign", request, "--as", "wim", "-o", tmp_path / "answer")
     assert wim("witness", "sign", request, "--as", "wim", "-o", tmp_path / "answer")[0] == 1, "nothing is overwritten"
     assert "would be kept" in desk("ada").ok("witness", "take", tmp_path / "answer", "--run", witnessed, "--dry-run")
+
+
+def test_both_verifiers_say_the_same_of_any_damage(witnessed: Path, tmp_path: Path) -> None:
+    """Bytes changed, lines moved, dropped and doubled at random: broken for both, or for neither."""
+    from tenth.cli import witnesses
+    from tenth.errors import BrokenPromise
+    from tenth.verify import verify
+
+    path, dice = witnessed / "log" / "cosignatures", random.Random(11)
+    good, report, broken = path.read_bytes(), verify(witnessed), 0
+    for _ in range(120):
+        data, lines = bytearray(good), good.splitlines(keepends=True)
+        match dice.randrange(4):
+            case 0:
+                data[dice.randrange(len(data))] = dice.choice(b"\n Aa=+0\xff\xe2")
+            case 1:
+                data = bytearray(good[: dice.randrange(len(good))])
+            case 2:
+                dice.shuffle(lines)
+                data = bytearray(b"".join(lines))
+            case _:
+                del lines[(at := dice.randrange(len(lines))) : at + dice.choice((1, 6))]
+                data = bytearray(b"".join(lines))
+        path.write_bytes(data)
+        try:
+            witnesses.check(witnessed, report, witnesses.read(witnessed), ())
+            holds = True
+        except BrokenPromise:
+            holds = False
+        verdict = verify_run.verify(witnessed)
+        assert verdict["ok"] is holds, bytes(data)
+        assert holds or verdict["broken"]["promise"] == 7
+        broken += not holds
+    assert broken > 60
