@@ -8,6 +8,7 @@ makes clickable by itself.
 
 from __future__ import annotations
 
+import re
 import unicodedata
 from collections.abc import Iterator
 
@@ -22,6 +23,8 @@ BLANKS = frozenset(
     "\u00ad\u034f\u115f\u1160\u17b4\u17b5\u2800\u3164\uffa0\ufffc" + "".join(map(chr, range(0x180B, 0x1810)))
 )
 """Characters that other categories count as letters, marks or symbols, and that show as nothing."""
+_ORDINARY = (re.compile("[ -~]*"), re.compile("[ -~\n\t]*"))
+"""Texts that need no work, on one line and on several: most of what a model writes."""
 _SHORT = {"\n": "\\n", "\t": "\\t", "\r": "\\r"}
 
 
@@ -31,6 +34,8 @@ def plain(text: object, *, lines: bool = False, limit: int = LIMIT) -> str:
     Without ``lines`` the result is one line. What was cut off is said at the end.
     """
     source = text if isinstance(text, str) else str(text)
+    if len(source) <= limit and _ORDINARY[lines].fullmatch(source):
+        return source
     out: list[str] = []
     size = 0
     for done, piece in _pieces(source, "\n\t" if lines else ""):

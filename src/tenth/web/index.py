@@ -37,29 +37,31 @@ Row = dict[str, Any]
 
 
 class Index:
-    """One run's index. Used from several threads, one at a time."""
+    """One run's index. Used from several threads: one at a time takes in, and one at a time looks, without waiting."""
 
     def __init__(self, run: Path) -> None:
         self.run = run
-        self._lock = threading.Lock()
-        self._db = self._open(run / "index.sqlite")
+        self._lock, self._look = threading.Lock(), threading.Lock()
+        self._db, self._reader = self._open(run / "index.sqlite")
         self._log = LogTail(
             run / "log", self._leaves(), int(self._meta("entries_at", 0)), int(self._meta("heads_at", 0))
         )
         self._shards = ShardTail(run / "samples", *(int(self._meta(name, default)) for name, default in PLACE.items()))
         self._curves = Reader(run)
 
-    def _open(self, path: Path) -> sqlite3.Connection:
+    def _open(self, path: Path) -> tuple[sqlite3.Connection, sqlite3.Connection]:
         """The index beside the run; one in memory where the folder cannot be written, or of another version."""
         try:
-            return self._ready(path)
+            return self._ready(path), self._ready(path)
         except sqlite3.Error:
             try:
                 for name in (path.name, f"{path.name}-wal", f"{path.name}-shm"):
                     path.with_name(name).unlink(missing_ok=True)
-                return self._ready(path)
+                return self._ready(path), self._ready(path)
             except (sqlite3.Error, OSError):
-                return self._ready(":memory:")
+                self._look = self._lock
+                memory = self._ready(":memory:")
+                return memory, memory
 
     def _ready(self, path: Path | str) -> sqlite3.Connection:
         db = sqlite3.connect(path, check_same_thread=False, isolation_level=None)
@@ -83,12 +85,12 @@ class Index:
 
     # --- taking in ---------------------------------------------------------------------------------------------------
 
-    def update(self) -> bool:
-        """Take in what is new, one reading's worth. True when something was. Raises BrokenPromise(7)."""
+    def update(self) -> int:
+        """Take in what is new, one reading's worth. Returns how many rows that were. Raises BrokenPromise(7)."""
         with self._lock:
             entries, samples, points = self._log.new(), self._shards.new(), self._curves.new()
             if not (entries or samples or points):
-                return False
+                return 0
             self._db.execute("BEGIN")
             try:
                 self._db.executemany("INSERT INTO entries VALUES (?,?,?,?,?,?,?)", map(_entry_row, entries))
@@ -106,13 +108,13 @@ class Index:
             except BaseException:
                 self._db.execute("ROLLBACK")
                 raise
-            return True
+            return len(entries) + len(samples) + len(points)
 
     # --- giving out --------------------------------------------------------------------------------------------------
 
     def rows(self, query: str, values: Sequence[Any] = ()) -> list[Row]:
-        with self._lock:
-            return [dict(row) for row in self._db.execute(query, values)]
+        with self._look:
+            return [dict(row) for row in self._reader.execute(query, values)]
 
     def sizes(self) -> tuple[int, int]:
         """``(entries, number of the newest sample)``."""
@@ -139,8 +141,8 @@ class Index:
         """What the model wrote to the same prompt in the tenth before: the newest of it."""
         query = f"""SELECT {ROW} FROM samples WHERE prompt = (SELECT prompt FROM samples WHERE seq = :seq)
             AND gate = (SELECT gate FROM samples WHERE seq = :seq) - 1 ORDER BY seq DESC LIMIT 1"""
-        with self._lock:
-            row = self._db.execute(query, {"seq": seq}).fetchone()
+        with self._look:
+            row = self._reader.execute(query, {"seq": seq}).fetchone()
         return dict(row) if row else None
 
     def entries(self, *, before: int = 1 << 62, most: int = 200, quiet: bool = False) -> list[Row]:
@@ -156,8 +158,8 @@ class Index:
         return rows[0] if rows else None
 
     def leaves(self) -> list[bytes]:
-        with self._lock:
-            return list(self._leaves())
+        with self._look:
+            return [row[0] for row in self._reader.execute("SELECT leaf FROM entries ORDER BY idx")]
 
     @property
     def head(self) -> Any:

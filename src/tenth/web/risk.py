@@ -6,6 +6,7 @@ Does not protect against: a model that avoids these signs. They order what is re
 from __future__ import annotations
 
 import re
+import zlib
 from collections.abc import Mapping
 
 SIGNS: Mapping[str, re.Pattern[str]] = {
@@ -19,9 +20,10 @@ SIGNS: Mapping[str, re.Pattern[str]] = {
     ),
     "secret": re.compile(r"BEGIN [A-Z ]*PRIVATE KEY|password\s*[=:]|api[_-]?key", re.IGNORECASE),
     "about its reader": re.compile(r"\b(?:reviewer|signatory|overseer|approve|consent|pull the cord)\b", re.IGNORECASE),
-    "repetition": re.compile(r"(.{8,80}?)\1{5,}", re.DOTALL),
 }
 """Name of a sign -> what it looks like."""
+REPEATED, LONG = 6, 200
+"""A text of at least LONG bytes that can be packed REPEATED times smaller repeats itself."""
 LOOKED_AT = 16_384
 """Characters of a sample; the frames of the trainer hold no more."""
 
@@ -29,5 +31,7 @@ LOOKED_AT = 16_384
 def signs(text: str) -> list[str]:
     """The signs in what the model wrote."""
     looked = text[:LOOKED_AT]
-    found = [name for name, pattern in SIGNS.items() if name != "repetition" and pattern.search(looked)]
-    return found + (["repetition"] if SIGNS["repetition"].search(looked[:2_000]) else [])
+    found = [name for name, pattern in SIGNS.items() if pattern.search(looked)]
+    data = looked.encode("utf-8", "replace")
+    repeated = len(data) >= LONG and len(zlib.compress(data, 1)) * REPEATED < len(data)
+    return found + (["repetition"] if repeated else [])

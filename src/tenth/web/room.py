@@ -22,6 +22,8 @@ from tenth.web.index import Index
 
 BATCH_SECONDS = 0.1
 """News is gathered this long before anybody is told."""
+BEHIND = 2_000
+"""Rows of one reading: with so many, the next one follows at once."""
 IDLE_SECONDS = 1.0
 """How often a run is looked at that says nothing by itself."""
 ANSWER_SECONDS = 30.0
@@ -72,22 +74,23 @@ class Room:
                 if not moved:
                     with contextlib.suppress(TimeoutError):
                         await asyncio.wait_for(self._wake.wait(), IDLE_SECONDS)
-                await asyncio.sleep(BATCH_SECONDS if not moved or not self.indexing else 0)
+                await asyncio.sleep(BATCH_SECONDS if moved < BEHIND else 0)
                 self._wake.clear()
         finally:
             listener.cancel()
             for _, task in self._presences.values():
                 task.cancel()
 
-    async def _take_in(self) -> bool:
+    async def _take_in(self) -> int:
+        """Returns how many rows were new."""
         if self.broken:
-            return False
+            return 0
         try:
             moved = await asyncio.to_thread(self.index.update)
         except BrokenPromise as error:
-            self.broken, moved = {**error.parts(), "promise": str(error.promise)}, False
+            self.broken, moved = {**error.parts(), "promise": str(error.promise)}, 0
             self.version += 1
-        if not moved and self.indexing:
+        if moved < BEHIND and self.indexing:
             self.indexing = False
             self.version += 1
             await self._tell()
