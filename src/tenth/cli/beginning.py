@@ -69,6 +69,11 @@ command = ["tenth-evidence", "completions"]
 # [[watcher]]
 # name = "lin"
 # key = "ssh-ed25519 AAAA..."
+
+# Who keeps the heads of the log on a machine of their own, so that nobody can rewrite it unseen: docs/witnesses.md
+# [[witness]]
+# name = "wim"
+# key = "ssh-ed25519 AAAA..."
 """
 SECONDS = 36_000
 NOBODY = """\
