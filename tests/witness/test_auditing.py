@@ -21,7 +21,7 @@ import verify_run
 from independent.build_run import Run, key_of, public_line
 from tenth import keyfile
 from tenth.cli import verbs
-from tenth.encoding import read_plain
+from tenth.encoding import digest, read_plain
 from tenth.keys import SigningKey
 from tenth.witness.cosigner import Cosigner
 from tenth.witness.memory import Memory
@@ -73,7 +73,7 @@ class Desk:
 
     @property
     def memory(self) -> Memory:
-        return Memory(self.folder / "witness" / self.folder.name)
+        return Memory(self.folder / "witness" / digest(SigningKey(key_of(self.folder.name)).public.raw)[:16])
 
     def state(self) -> Path:
         (path,) = self.memory.folder.glob("*.json")
@@ -276,6 +276,9 @@ def test_the_verb_serves_until_it_is_asked_to_stop(run: Path, desk: Desks) -> No
             assert said.startswith("wim witnesses 1 log at http://127.0.0.1:")
             ada.ok("witness", "ask", run, "--at", "wim=" + said.rpartition(" ")[2])
             assert "cosigned tenth/poet-7f3a9c21 at" in server.stdout.readline()
+            code, refused = wim("witness", "serve", "--port", said.rpartition(":")[2])
+            assert code == 1
+            assert "give another --port" in refused
             server.send_signal(signal.SIGINT)
             assert server.wait(20) == 0
         finally:
@@ -470,6 +473,9 @@ def test_a_witness_can_be_asked_what_it_knows(witnessed: Path, desk: Desks, tmp_
     request = tmp_path / "post" / f"{witnessed.name}.wim.request"
     assert "would cosign" in wim.ok("witness", "sign", request, "--as", "wim", "--dry-run")
     assert wim("witness", "sign", request, "--as", "eve")[0] == 1, "she does not know this log"
+    code, said = wim("witness", "sign", request, "--as", "zoe", "--key", wim.folder / "keys" / "wim")
+    assert code == 1
+    assert "not cosigned by this key" in said, "one key has one memory, whatever it is called"
     wim.ok("witness", "sign", request, "--as", "wim", "-o", tmp_path / "answer")
     assert wim("witness", "sign", request, "--as", "wim", "-o", tmp_path / "answer")[0] == 1, "nothing is overwritten"
     assert "would be kept" in desk("ada").ok("witness", "take", tmp_path / "answer", "--run", witnessed, "--dry-run")

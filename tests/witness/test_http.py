@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from tenth.keys import SigningKey
-from tenth.witness import serving
+from tenth.witness import asking, serving
 from tenth.witness.note import WITNESS, Checkpoint, NamedKey
 from tenth.witness.request import MOST_REQUEST_BYTES
 from tenth.witness.serving import Server
@@ -203,3 +203,19 @@ def test_a_witness_that_cannot_remember_says_so_and_cosigns_nothing(server: Serv
     status, _, answer = post(server, TRUE.body(0, 12))
     assert status == 500
     assert "—".encode() not in answer
+
+
+def test_it_listens_on_the_other_loopback_too(tmp_path: Path) -> None:
+    if not socket.has_ipv6:
+        pytest.skip("this Python has no IPv6")
+    try:
+        server = Server(("::1", 0), witness(tmp_path, TRUE))
+    except OSError:
+        pytest.skip("this machine has no ::1")
+    with server:
+        thread = threading.Thread(target=server.serve_forever, args=(0.02,))
+        thread.start()
+        status, _ = asking.post(f"http://[::1]:{port(server)}", TRUE.body(0, 12))
+        server.shutdown()
+        thread.join(10)
+    assert status == 200

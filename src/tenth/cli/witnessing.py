@@ -15,6 +15,7 @@ from tenth.cli.asking import ask, take
 from tenth.cli.options import FILE, dry_run_option, json_option, key_options
 from tenth.cli.outcome import emit
 from tenth.cli.people import Chosen, KeyFile, home, keys_here, read_public, unlock
+from tenth.encoding import digest
 from tenth.errors import BadKey, WrongInput
 from tenth.keys import SigningKey
 from tenth.log.entry import timestamp
@@ -54,7 +55,8 @@ def key_of(chosen: Chosen) -> tuple[str, Callable[[], SigningKey], Memory]:
             raise BadKey(f"the key {one.path} is not used", "its .pub file is of another key", "mend the .pub file")
         return key
 
-    return name, unlocked, Memory(home() / "witness" / name)
+    # One key, one memory, whatever it is called: a cosignature does not name its witness.
+    return name, unlocked, Memory(home() / "witness" / digest(one.public.raw)[:16])
 
 
 def _key_file(chosen: Chosen) -> KeyFile:
@@ -87,7 +89,12 @@ def serve(bind: str, port: int, chosen: Chosen, as_json: bool) -> None:
         now = timestamp(time.time())
         emit({"time": now, "said": text}) if as_json else click.echo(f"{words.clock(now)}  {plain(text, limit=300)}")
 
-    with Server((bind, port), cosigner, say) as server:
+    try:
+        listening = Server((bind, port), cosigner, say)
+    except OSError as error:
+        where = f"{bind}, port {port}: {error.strerror or error}"
+        raise WrongInput("the witness was not started", where, "give another --port, or --bind") from None
+    with listening as server:
         host, bound = server.server_address[:2]
         url = f"http://{f'[{host!s}]' if ':' in str(host) else str(host)}:{bound}"
         logs = words.count(len(memory.all()), "log")
