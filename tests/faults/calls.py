@@ -45,11 +45,12 @@ NUMBERS = {
     "rename": 82, "mkdir": 83, "rmdir": 84, "creat": 85, "link": 86, "unlink": 87, "symlink": 88, "chmod": 90,
     "mknod": 133, "open": 2, "openat": 257, "openat2": 437, "mkdirat": 258, "mknodat": 259, "unlinkat": 263,
     "renameat": 264, "linkat": 265, "symlinkat": 266, "fchmodat": 268, "fchmodat2": 452, "utimensat": 280,
-    "renameat2": 316, "setxattr": 188, "fsetxattr": 190,
+    "renameat2": 316, "setxattr": 188, "fsetxattr": 190, "clone": 56, "fork": 57, "vfork": 58, "clone3": 435,
+    "kill": 62, "tgkill": 234, "pidfd_send_signal": 424,
 }  # fmt: skip
-"""Calls that change files, and those that say something to others, by the kernel's table for x86-64."""
+"""Calls by which others are affected, through files or otherwise, by the kernel's table for x86-64."""
 NAMES = {number: name for name, number in NUMBERS.items()}
-SAYS = {"sendto", "sendmsg"}
+NO_FILES = {"sendto", "sendmsg", "clone", "fork", "vfork", "clone3", "kill", "tgkill", "pidfd_send_signal"}
 ON_DESCRIPTOR = {
     "write", "pwrite64", "writev", "pwritev", "pwritev2", "sendfile", "fsync", "fdatasync", "sync_file_range",
     "ftruncate", "fallocate", "fchmod", "fchown", "fsetxattr",
@@ -86,12 +87,12 @@ class _Info(ctypes.Structure):
 
 @dataclass
 class Call:
-    """One call. ``number`` counts the calls that change files, and is 0 for one that says something."""
+    """One call. ``number`` counts those that change files below the folder; it is 0 for what else others may notice."""
 
     number: int
     name: str
     path: str
-    """Relative to the folder; empty for a socket."""
+    """Relative to the folder; empty for what does not lie there."""
     data: str = ""
     """What was written or said, as Latin-1."""
     descriptor: int = -1
@@ -189,15 +190,15 @@ class Watcher:
         """The call, if it is one that matters."""
         if not name:
             return None
-        if name in SAYS:
+        if name in NO_FILES:
             data = _bytes(pid, arguments[1], min(arguments[2], MOST_SEEN)) if name == "sendto" else b""
             return Call(0, name, "", data.decode("latin-1"))
-        path = _path(pid, name, arguments)
-        if path is None or not (path == self.below or path.startswith(self.below + "/")):
-            return None
         flags = arguments[2] if name == "openat" else arguments[1] if name == "open" else os.O_CREAT
         if not flags & (os.O_CREAT | os.O_TRUNC):
             return None
+        path = _path(pid, name, arguments)
+        if path is None or not (path == self.below or path.startswith(self.below + "/")):
+            return Call(0, name, "")
         data = _bytes(pid, arguments[1], min(arguments[2], MOST_SEEN)) if name in LENGTH else b""
         self.count += 1
         descriptor = ctypes.c_int(arguments[0]).value if name in ON_DESCRIPTOR else -1

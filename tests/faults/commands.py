@@ -14,7 +14,7 @@ from typing import Any
 
 from core.live import PYTHON, Live, audit
 from faults.story import CALLS
-from faults.trials import Found, Point
+from faults.trials import Found, Point, listed
 from tenth import keyfile
 from tenth.cli.signing import read_envelope
 from tenth.errors import TenthError
@@ -41,7 +41,7 @@ def points(command: Command) -> list[Point]:
     status, calls = _run(command, {})
     assert status == 0
     command.check(command.folder, status)
-    return [Point(call["number"], call["name"], PASSING.sub("*", call["path"])) for call in calls if call["number"]]
+    return listed([{**call, "path": PASSING.sub("*", call["path"])} for call in calls])
 
 
 def spoil(command: Command, point: Point, how: str) -> Found:

@@ -130,6 +130,6 @@ def test_a_run_is_opened_or_not(tmp_path: Path) -> None:
 def test_a_signature_is_written_or_not(tmp_path: Path) -> None:
     """Killed anywhere, ``tenth consent --offline`` leaves no file, or one that can be handed in."""
     command = commands.signing(tmp_path)
-    work = [one for one in trials.wanted(commands.points(command)) if one[1] in ("after", "torn")]
+    work = [one for one in trials.wanted(commands.points(command)) if one[1] in ("before", "torn")]
     work.append((commands.LAST, "cut"))
     assert [str(found) for found in (commands.spoil(command, *one) for one in work) if not found.well] == []

@@ -13,7 +13,7 @@ from faults.story import Story
 from tenth.errors import TenthError
 
 WRITES = {"write", "pwrite64"}
-HOWS = ("before", "EIO", "after", "ENOSPC", "torn", "cut")
+HOWS = ("before", "EIO", "ENOSPC", "after", "cut", "torn")
 TRIES = 3
 """So often a call is looked for that did not come where it was expected."""
 STARTS = 6
@@ -30,6 +30,8 @@ class Point:
     number: int
     name: str
     path: str
+    same: frozenset[str] = field(default=frozenset(), compare=False)
+    """Ways of spoiling it that leave what another leaves: nobody can have noticed anything in between."""
 
 
 @dataclass
@@ -61,14 +63,27 @@ def points(story: Story) -> list[Point]:
     story.start({})
     status = story.go_on()
     assert (status, story.faults()) == (0, []), (status, story.faults(), story.run.said())
-    return [Point(call["number"], call["name"], call["path"]) for call in story.calls() if call["number"]]
+    return listed(story.calls())
+
+
+def listed(calls: Sequence[Json]) -> list[Point]:
+    """The calls that change files. To be killed after one is to be killed before the next, if nothing else happened in
+    between; and the power going before one is the power going before the call before, if that synced nothing."""
+    found: list[Point] = []
+    for before, call, after in zip([{}, *calls], calls, [*calls[1:], {"number": 0}], strict=False):
+        same = {"after"} if after["number"] else set()
+        if before.get("number") and before["name"] not in ("fsync", "fdatasync"):
+            same.add("cut")
+        if call["number"]:
+            found.append(Point(call["number"], call["name"], call["path"], frozenset(same)))
+    return found
 
 
 def spoil(story: Story, point: Point, how: str, result: bytes) -> Found:
     """Tell it with this call spoiled, look at what lies there, go on to the end, and look again."""
     for _ in range(TRIES):
         found = _spoil(story, point, how, result)
-        if found.reached:
+        if found.reached or found.faults:
             break
     return found
 
@@ -96,9 +111,10 @@ def _spoil(story: Story, point: Point, how: str, result: bytes) -> Found:
 
 
 def wanted(all_of_them: Iterable[Point], hows: Sequence[str] = HOWS) -> list[tuple[Point, str]]:
-    """Each call in each way in which it can be spoiled."""
+    """Each call in each way in which it can be spoiled, but for those that are the same."""
     points = list(all_of_them)
-    return [(point, how) for how in hows for point in points if how != "torn" or point.name in WRITES]
+    work = [(point, how) for how in hows for point in points if how not in point.same]
+    return [(point, how) for point, how in work if how != "torn" or point.name in WRITES]
 
 
 def spoil_all(
