@@ -24,6 +24,8 @@ from tenth.keys import SigningKey
 from tenth.log.store import LogWriter
 from tenth.supervisor.rundir import RunDir
 
+RUNS = (".py", ".js", ".mjs", ".css", ".svg", ".html")
+"""Endings of what runs: Python, and what the control room serves."""
 FOLDERS = ("log", "gates", "checkpoints", "samples", "work")
 
 
@@ -112,7 +114,8 @@ def _write_agreement(
 
 
 def _sources(package: Path) -> list[str]:
-    return [str(path.relative_to(package)) for path in sorted(package.rglob("*.py"))]
+    """Everything of ours that runs, on this machine or in a browser."""
+    return [str(path.relative_to(package)) for path in sorted(package.rglob("*")) if path.suffix in RUNS]
 
 
 def _machine() -> Mapping[str, Any]:

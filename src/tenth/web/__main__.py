@@ -16,6 +16,8 @@ import uvicorn
 from tenth.web.trust import Place, Seal, Session
 
 RESTART_SECONDS = 0.5
+MEEK = 5
+"""Nice value of the pages' process: what trains, and what stops it, go first."""
 
 
 def main() -> int:
@@ -34,7 +36,8 @@ def main() -> int:
         return 0
     from tenth.web.app import application as pages
 
-    threading.Thread(target=_keep_cord, daemon=True).start()
+    threading.Thread(target=_keep_cord, args=(_start_cord(),), daemon=True).start()
+    os.nice(MEEK)  # after the cord's process was started: that one waits for nobody
     return _serve(pages(folder, place, seal), given, given.port)
 
 
@@ -72,12 +75,17 @@ def _serve(app: object, given: argparse.Namespace, port: int) -> int:
     return 0 if server.started else 1
 
 
-def _keep_cord() -> None:
-    """Start the cord's process, and again if it ends. It ends with us: its standard input closes."""
+def _start_cord() -> subprocess.Popen[bytes]:
+    """The cord's process. It ends with us: its standard input closes."""
+    return subprocess.Popen([sys.executable, "-m", "tenth.web", *sys.argv[1:], "--cord"], stdin=subprocess.PIPE)
+
+
+def _keep_cord(process: subprocess.Popen[bytes]) -> None:
+    """Start the cord's process again if it ends."""
     while True:
-        process = subprocess.Popen([sys.executable, "-m", "tenth.web", *sys.argv[1:], "--cord"], stdin=subprocess.PIPE)
         process.wait()
         time.sleep(RESTART_SECONDS)
+        process = _start_cord()
 
 
 def _end_with_parent() -> None:

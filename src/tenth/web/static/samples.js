@@ -9,8 +9,10 @@ import { Component, h } from "./vendor/preact.mjs";
 /** @typedef {import("./bus.js").Sample} Sample */
 
 export const WINDOW = 200;
-/** Between two drawings of the list. */
+/** Between two drawings of the list: at least, at most, and so many times as long as a drawing takes, so that keys and cord come first. */
 const DRAW_MS = 200;
+const MOST_MS = 2_000;
+const REST = 8;
 const SHORT = 700;
 
 /**
@@ -29,6 +31,7 @@ export class Samples extends Component {
     this.seen = 0;
     this.gaps = 0;
     this.drawn = 0;
+    this.cost = 0;
     this.timer = 0;
     /** @type {State} */
     this.state = { rows: this.window, paused: false, chosen: null, filter: "", order: "newest", open: new Set(),
@@ -58,15 +61,16 @@ export class Samples extends Component {
     if (this.timer) return;
     this.timer = setTimeout(() => requestAnimationFrame(() => {
       this.timer = 0;
-      this.drawn = performance.now();
+      const began = performance.now();
+      const over = () => { this.drawn = performance.now(); this.cost = this.drawn - began; };
       const count = document.getElementById("samples-count");
       if (count) {
         count.textContent = `${this.last.toLocaleString("en")} so far`;
         count.dataset.seen = String(this.seen);
       }
-      if (this.still()) this.setState({ said: `${this.last - (this.state.rows[0]?.seq ?? this.last)} newer ones wait` });
-      else this.setState({ rows: this.window, said: "" });
-    }), Math.max(0, DRAW_MS - (performance.now() - this.drawn)));
+      if (this.still()) this.setState({ said: `${this.last - (this.state.rows[0]?.seq ?? this.last)} newer ones wait` }, over);
+      else this.setState({ rows: this.window, said: "" }, over);
+    }), Math.max(0, Math.min(MOST_MS, Math.max(DRAW_MS, REST * this.cost)) - (performance.now() - this.drawn)));
   }
 
   /** Does the view hold still? Always while one sample is chosen, so that it does not slide away under a decision. */
