@@ -59,7 +59,7 @@ class Arena(Live):
     @classmethod
     def of(cls, folder: Path, machine: str | None = None, **options: Any) -> Arena:
         # A lease is twice its even share of the ceiling; there are a hundred.
-        given = {"device_seconds": 50 * LEASE, "every": 100, "silence_seconds": 1.5, **options}
+        given = {"device_seconds": 50 * LEASE, "every": 100, "silence_seconds": 2.5, **options}
         arena = cls(folder, machine=machine, command=[PYTHON, "hostile/act.py"], **given)
         arena.output_bytes = OUTPUT_BYTES + os.getpid() % 10_000 * 100 + len(machine or "")
         return arena
@@ -137,7 +137,9 @@ class Arena(Live):
         return sum(words) / 1e9
 
     def _sweep(self) -> None:
-        """Empty the work folder of whatever it holds, folders without end included."""
+        """Empty the work folder of whatever it holds, folders without end included, and what was printed."""
+        if (self.path / "trainer.log").exists():
+            os.truncate(self.path / "trainer.log", 0)
         found = [str(path) for path in (self.path / "work").iterdir()]
         subprocess.run(["rm", "-rf", "--", *found], check=True)
 

@@ -22,7 +22,7 @@ from pathlib import Path
 
 PR_SET_PDEATHSIG, PR_SET_NO_NEW_PRIVS, PR_SET_CHILD_SUBREAPER = 1, 38, 36
 PR_SET_SECCOMP, MODE_FILTER, PR_CAPBSET_DROP, LANDLOCK_RESTRICT_SELF = 22, 2, 24, 446
-LANDLOCK_CREATE_RULESET, SCOPE_SIGNAL = 444, 2
+LANDLOCK_CREATE_RULESET, LANDLOCK_ADD_RULE, PATH_BENEATH, SCOPE_SIGNAL, MOVE = 444, 445, 1, 2, 1 << 13
 _libc = ctypes.CDLL(None, use_errno=True)
 
 
@@ -40,7 +40,7 @@ def main(door: int, ruleset: int, screen: int, largest: int, command: list[str])
         if prctl(option, int(value), 0, 0, 0) != 0:
             print(f"tenth: prctl({option}) failed: {os.strerror(ctypes.get_errno())}", file=sys.stderr)
             return 126
-    fenced = _fence()
+    fenced = _fence(ruleset >= 0)
     signal.signal(signal.SIGTERM, lambda *_: _end(fenced))
     if fenced:
         signal.signal(signal.SIGUSR1, lambda *_: _everyone(signal.SIGSTOP))
@@ -55,16 +55,25 @@ def main(door: int, ruleset: int, screen: int, largest: int, command: list[str])
     return _reap_until(child, fenced)
 
 
-def _fence() -> bool:
-    """No signal of ours leaves this process and its children any more; tried on our parent, before we rely on it."""
-    ruleset = _libc.syscall(LANDLOCK_CREATE_RULESET, struct.pack("=QQQ", 0, 0, SCOPE_SIGNAL), 24, 0)
-    if ruleset < 0 or _libc.syscall(LANDLOCK_RESTRICT_SELF, ruleset, 0) != 0:
+def _fence(files: bool) -> bool:
+    """No signal of ours leaves this process and its children any more; tried on our parent, before we rely on it.
+
+    ``files``: a ruleset for files follows. Then this one must say that files may be moved between folders, or none may.
+    """
+    moved = MOVE if files else 0
+    ruleset = _libc.syscall(LANDLOCK_CREATE_RULESET, struct.pack("=QQQ", moved, 0, SCOPE_SIGNAL), 24, 0)
+    if ruleset < 0:
         return False
+    if files:
+        root = os.open("/", os.O_PATH)
+        _libc.syscall(LANDLOCK_ADD_RULE, ruleset, PATH_BENEATH, struct.pack("=Qi", moved, root), 0)
+        os.close(root)
+    bound = _libc.syscall(LANDLOCK_RESTRICT_SELF, ruleset, 0)
     os.close(ruleset)
     try:
         os.kill(os.getppid(), 0)
     except PermissionError:
-        return True
+        return bool(bound == 0)
     return False
 
 
