@@ -12,20 +12,20 @@ import click
 from tenth import charter as charters
 from tenth import peak
 from tenth.charter import LEVELS, Charter, Phase
-from tenth.cli import words
+from tenth.cli import advice, words
 from tenth.cli.beginning import PURPOSE
 from tenth.cli.options import json_option
 from tenth.cli.outcome import emit
 from tenth.errors import BadCharter, RunRefused, WrongInput
 from tenth.gate.lease import SLACK
 from tenth.gate.sealing import data_files
-from tenth.probes.outside import Probe, held, probe
+from tenth.probes.outside import LEFT_OPEN, Probe, held, probe
 from tenth.quarantine import leash, sandbox
 from tenth.sanitise import plain
 
 ALWAYS = (
     "no privileges gained, no capabilities, no core dumps",
-    "the whole tree stops at once, dies with the supervisor, and is metered, dead children included",
+    "the whole tree is stopped as one, dies with the supervisor, and its compute is measured from outside",
 )
 WORDS = {
     "full": (
@@ -180,17 +180,19 @@ def _print(agreed: Charter, data: list[dict[str, Any]], holds: list[dict[str, An
     click.echo(f"  at most {held_to.processes:,} processes, {words.size(held_to.output_bytes)} of output{memory}")
     for word in WORDS[sandbox.level()]:
         click.echo(f"  ✓ {word}")
-    for one in (one for one in holds if one["holds"]):
-        click.echo(f"  ✓ by {one['name']}  ({one['how']})")
     contained = sum(one.contained for one in found)
     click.echo(f"  ✓ {contained} of {len(found)} attempts to escape were contained just now ('tenth probe' shows them)")
+    means = [f"{one['name']} ({one['how']})" for one in holds if one["holds"]]
+    click.echo(f"  by {', '.join(means)}")
     _heading("Not enforced on this machine")
     for escape in (one for one in found if not one.contained):
-        click.secho(f"  ✗ an attempt got out: {escape.name}  ({plain(escape.what, limit=80)})", fg="yellow")
+        known = ", as is known of this level" if escape.name in LEFT_OPEN[sandbox.level()] else ""
+        click.secho(f"  ✗ an attempt got out{known}: {escape.name}  ({plain(escape.what, limit=80)})", fg="yellow")
     for word in (word for word in WORDS["full"] if word not in WORDS[sandbox.level()]):
-        click.secho(f"  ✗ {word}  (needs bubblewrap)", fg="yellow")
-    for one in (one for one in holds if not one["holds"]):
-        click.secho(f"  ✗ {one['name']}  ({one['how']})", fg="yellow")
+        click.secho(f"  ✗ {word}", fg="yellow")
+    for what, do in advice.advice(advice.of_this_machine()):
+        click.secho(f"  ✗ {what}", fg="yellow")
+        click.echo(f"    → {do}")
     click.echo("  ✗ whoever is root here, or the user who runs the supervisor, can do anything")
 
 

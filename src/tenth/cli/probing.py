@@ -7,6 +7,7 @@ from collections.abc import Sequence
 
 import click
 
+from tenth.cli import advice
 from tenth.cli.options import json_option
 from tenth.cli.outcome import DONE, ERROR, emit
 from tenth.probes.outside import LEFT_OPEN, Probe, held, probe
@@ -55,11 +56,9 @@ def _print(found: Sequence[Probe], level: str, seconds: float, verbose: bool) ->
                 click.secho(f"    ✗ {one.name}{note}: {plain(one.what, limit=80)}", fg="yellow" if expected else "red")
             elif verbose:
                 click.echo(f"    ✓ {one.name}: {plain(one.what, limit=80)}")
-    if sandbox.level() != "full":
-        click.echo(
-            "\nFor level 'full', install bubblewrap ('apt install bubblewrap'). Ubuntu 24.04 also wants an AppArmor"
-        )
-        click.echo("profile that allows it: docs/threat-model.md has it.")
+    for what, do in advice.advice(advice.of_this_machine()):
+        click.secho(f"\n✗ {what}", fg="yellow")
+        click.echo(f"  → {do}")
 
 
 def table(found: Sequence[Probe]) -> list[str]:

@@ -25,6 +25,8 @@ from tenth.quarantine import landlock, seccomp
 
 LAUNCHER = Path(__file__).with_name("launch.py")
 WORLD: dict[str, list[str]] = tomllib.loads(Path(__file__).with_name("world.toml").read_text("utf-8"))
+FENCE = 6
+"""From this version of Landlock on, the launcher can stop its whole tree at once (launch.py)."""
 SCRATCH_BYTES = 1 << 28
 """Of /tmp and /dev/shm, which lie in memory and end with the child."""
 
@@ -78,7 +80,8 @@ def means(cgroup: bool) -> list[dict[str, Any]]:
         ("namespaces", walls, walls or "bubblewrap is not installed or not allowed here"),
         ("rules for files", walls or rules, "bubblewrap" if walls else f"Landlock {rules}"),
         ("filter of system calls", screen, "seccomp" if screen else "not built for this processor"),
-        ("groups of processes", cgroup, "cgroup v2" if cgroup else "no cgroup of ours: the tree is walked"),
+        ("groups of processes", cgroup, "cgroup v2" if cgroup else "no cgroup of ours: children may go unmetered"),
+        ("a stop for all at once", cgroup or rules >= FENCE, "cgroup v2" if cgroup else f"Landlock {rules}"),
     )
     return [{"name": name, "holds": bool(holds), "how": how} for name, holds, how in rows]
 
