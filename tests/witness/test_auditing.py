@@ -416,6 +416,11 @@ def test_what_is_taken_is_checked_and_never_goes_back(witnessed: Path, desk: Des
         code, said = ada("witness", "take", tmp_path / "wrong", "--run", witnessed)
         assert code == 1, (what, said)
     assert path.read_bytes() == good
+    path.unlink()
+    (tmp_path / "two").write_bytes(blocks(good)[0] + blocks(good)[1].splitlines(keepends=True)[5])
+    taken = ada.json("witness", "take", tmp_path / "two", "--run", witnessed)["taken"]
+    assert [row["witness"] for row in taken] == ["wim", "zoe"]
+    assert path.read_bytes() == good, "one head with both cosignatures, kept as two"
 
 
 def test_a_head_that_says_nothing_of_this_run_is_refused(witnessed: Path, desk: Desks, tmp_path: Path) -> None:

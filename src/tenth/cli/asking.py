@@ -112,8 +112,8 @@ def take(files: tuple[Path, ...], run: str | None, dry_run: bool, as_json: bool)
     newest = Newest.of(Path(find_run(run, quiet=as_json)))
     rows = []
     for path in files:
-        one, fresh = newest.take(read_plain(path), time.time(), str(path), keep=not dry_run)
-        rows.append({"witness": one.witness.name, "entries": one.checkpoint.size, "kept": fresh})
+        for one, fresh in newest.take(read_plain(path), time.time(), str(path), keep=not dry_run):
+            rows.append({"witness": one.witness.name, "entries": one.checkpoint.size, "kept": fresh})
     if as_json:
         emit({"run": newest.name, "taken": rows})
         return

@@ -69,26 +69,28 @@ class Newest:
         known = kept.read(self.folder, self.parties).get(name)
         return known.checkpoint.size if known else 0
 
-    def take(self, note: bytes, now: float, source: str, *, keep: bool = True) -> tuple[Cosignature, bool]:
-        """Check a cosigned head and keep it; False if it is not kept, since a newer one is there.
+    def take(self, note: bytes, now: float, source: str, *, keep: bool = True) -> list[tuple[Cosignature, bool]]:
+        """Check a cosigned head and keep it, for each witness that signed; False where a newer one is there.
 
         Raises WrongInput if no witness of the charter signed it, BrokenPromise(7) if the log does not go on from it.
         """
         head = Checkpoint.parse(note)
         if head.origin != self.parties.log.name:
             raise WrongInput(f"{source} is not kept", f"it is about {head.origin}", "give it to the run it is about")
-        for witness in self.parties.witnesses.values():
-            when = head.cosigned_at(witness)
-            if when is not None:
-                self.log.hold(head, witness.name, source)
-                if not head.signed_by(self.parties.log):
-                    raise WrongInput(f"{source} is not kept", "the log did not sign this head")
-                if when > now + SKEW_SECONDS:
-                    found = f"it is dated {when - now:.0f} s ahead of this clock"
-                    raise WrongInput(f"{source} is not kept", found, "set the clock that is wrong")
-                one = Cosignature(witness, head, when, kept.only(head, self.parties.log, witness))
-                return one, keep and kept.keep(self.folder, self.parties, one)
-        raise WrongInput(f"{source} is not kept", "no witness of the charter has cosigned it")
+        named = [(witness, head.cosigned_at(witness)) for witness in self.parties.witnesses.values()]
+        found = [self._checked(head, witness, when, now, source) for witness, when in named if when is not None]
+        if not found:
+            raise WrongInput(f"{source} is not kept", "no witness of the charter has cosigned it")
+        return [(one, keep and kept.keep(self.folder, self.parties, one)) for one in found]
+
+    def _checked(self, head: Checkpoint, witness: NamedKey, when: int, now: float, source: str) -> Cosignature:
+        self.log.hold(head, witness.name, source)
+        if not head.signed_by(self.parties.log):
+            raise WrongInput(f"{source} is not kept", "the log did not sign this head")
+        if when > now + SKEW_SECONDS:
+            found = f"it is dated {when - now:.0f} s ahead of this clock"
+            raise WrongInput(f"{source} is not kept", found, "set the clock that is wrong")
+        return Cosignature(witness, head, when, kept.only(head, self.parties.log, witness))
 
 
 def log_key(log: store.Log, charter: Charter) -> PublicKey:
@@ -112,7 +114,8 @@ def over_http(newest: Newest, witness: NamedKey, url: str, clock: Callable[[], f
                     "it did not sign" if when is None else f"its cosignature is {abs(when - began):.0f} s off our clock"
                 )
                 raise WrongInput(f"{witness.name} has not cosigned", found, "is it the witness of the charter?")
-            return newest.take(note, clock(), url)[0]
+            taken = {one.witness.name: one for one, _ in newest.take(note, clock(), url)}
+            return taken[witness.name]
         told = _size(answer) if status == 409 else -1
         if told < 0 or told == old or told > size:
             raise _refused(newest, witness, status, answer, told)
