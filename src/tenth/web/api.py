@@ -16,7 +16,7 @@ from starlette.responses import FileResponse, JSONResponse, Response
 from starlette.routing import Route
 
 from tenth.cli import pull
-from tenth.encoding import b64
+from tenth.encoding import b64, unb64
 from tenth.errors import TenthError, WrongInput
 from tenth.sanitise import plain
 from tenth.web import curves, reviews, statements
@@ -84,13 +84,24 @@ async def entry(request: Request, room: Room) -> Any:
         return {
             "index": rows[0]["idx"],
             "line": room.line(rows[0]).decode(),
-            "shown": plain(json.dumps(room.body(rows[0]), indent=2, ensure_ascii=False), lines=True, limit=200_000),
+            "shown": plain(
+                json.dumps(_legible(room.body(rows[0])), indent=2, ensure_ascii=False), lines=True, limit=200_000
+            ),
             "path": [b64(one) for one in inclusion(room.index.leaves()[: head.size], rows[0]["idx"])],
             "head": head.note.decode(),
             "log_key": room.body(first)["log_key"],
         }
 
     return await asyncio.to_thread(find)
+
+
+def _legible(body: dict[str, Any]) -> dict[str, Any]:
+    """A body, and what was signed in it as people can read it."""
+    try:
+        signed = json.loads(unb64(body["envelope"]["payload"]))
+    except (KeyError, TypeError, ValueError, TenthError):
+        return body
+    return {"what was signed": signed, **body}
 
 
 async def series(_request: Request, room: Room) -> Any:

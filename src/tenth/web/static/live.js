@@ -35,7 +35,7 @@ function told(entry) {
 function figures({ status, progress, pace }) {
   if (!status?.spent) return;
   const rows = [
-    ["step", amount(progress?.step)], ["loss, claimed", amount(progress?.loss)], ["tokens/s, claimed", amount(pace)],
+    ["step", amount(progress?.step ?? status.claims?.step)], ["loss, claimed", amount(progress?.loss ?? status.claims?.loss)], ["tokens/s, claimed", amount(pace)],
     ["device-seconds", `${amount(status.spent.device_seconds)} of ${amount(status.ceiling.device_seconds)}`],
     ["FLOP, claimed", `${amount(status.spent.flop)} of ${amount(status.ceiling.flop)}`],
   ];

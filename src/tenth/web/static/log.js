@@ -3,7 +3,7 @@
 
 import { ask } from "./bus.js";
 import { at, el } from "./dom.js";
-import { frame } from "./frame.js";
+import { STANCES, frame } from "./frame.js";
 import { prove } from "./proof.js";
 
 /** @typedef {import("./bus.js").Entry} Entry */
@@ -83,7 +83,7 @@ at("verify").addEventListener("click", async () => {
     const found = await ask(`/api/r/${run}/verify`, {});
     if (found.verifies) {
       place.replaceChildren(el("div", { class: "card holds" }, el("h3", {}, "It verifies"),
-        el("p", {}, `${found.entries.toLocaleString("en")} entries, ${found.heads.toLocaleString("en")} heads; the run is ${found.stance} at gate ${found.gate} of ${found.gates}.`),
+        el("p", {}, `${found.entries.toLocaleString("en")} entries, ${found.heads.toLocaleString("en")} heads; the run is ${STANCES[found.stance]}, ${found.gate} of ${found.gates} tenths done.`),
         el("p", { class: "mono small" }, `head ${found.head}`), ...found.notes.map((/** @type {string} */ note) => el("p", {}, note))));
     } else {
       const error = found.error ?? {};

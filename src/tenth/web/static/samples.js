@@ -14,6 +14,8 @@ const DRAW_MS = 200;
 const MOST_MS = 2_000;
 const REST = 8;
 const SHORT = 700;
+/** Texts that share less than this are shown one below the other: their words in one text would be confetti. */
+const ALIKE = 0.4;
 
 /**
  * @typedef {{run: string, first: Sample[], last: number, role: string, ready: (me: Samples) => void}} Props
@@ -229,6 +231,12 @@ h("button", { type: "submit" }, "Keep"));
 /** @param {Sample} row @param {Sample | null} old */
 const compared = (row, old) => {
   if (!old) return h("pre", { class: "claim" }, h("b", null, row.prompt), row.text, h("span", { class: "cut" }, " nothing was written to this prompt in the tenth before"));
+  const parts = diff(old.text, row.text);
+  const kept = parts.reduce((sum, part) => sum + (part.kind === "same" ? part.text.trim().length : 0), 0);
+  if (kept < ALIKE * row.text.length) {
+    return h("div", null, h("p", { class: "then" }, `in the tenth before, step ${old.step.toLocaleString("en")}`),
+      h("pre", { class: "claim was" }, h("b", null, old.prompt), old.text), h("p", { class: "then" }, "now"), h("pre", { class: "claim" }, h("b", null, row.prompt), row.text));
+  }
   return h("pre", { class: "claim" }, h("b", null, row.prompt),
-    ...diff(old.text, row.text).map((part, i) => h(part.kind === "same" ? "span" : part.kind === "gone" ? "del" : "ins", { key: i }, part.text)));
+    ...parts.map((part, i) => h(part.kind === "same" ? "span" : part.kind === "gone" ? "del" : "ins", { key: i }, part.text)));
 };
