@@ -198,6 +198,18 @@ def test_a_crowd_is_turned_away_and_then_served(server: Server) -> None:
     raise AssertionError("it serves nobody any more")
 
 
+def test_a_fault_of_its_own_is_said_and_not_signed(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
+    said: list[str] = []
+    monkeypatch.setattr(server, "say", said.append)
+    with monkeypatch.context() as patch:
+        patch.setattr(server.cosigner, "cosign", lambda _: 1 / 0)
+        with pytest.raises(http.client.RemoteDisconnected):
+            post(server, TRUE.body(0, 12))
+    assert raw(server, HEAD + b"Content-Length: 500\r\n\r\nold") == b""
+    assert said == ["a request was not answered: ZeroDivisionError: division by zero"]
+    assert post(server, TRUE.body(0, 12))[0] == 200
+
+
 def test_a_witness_that_cannot_remember_says_so_and_cosigns_nothing(server: Server) -> None:
     server.cosigner.memory.path(TRUE.named.name).write_bytes(b"{}")
     status, _, answer = post(server, TRUE.body(0, 12))

@@ -7,6 +7,7 @@ take up time, within the limits below, and can learn how long a log is.
 from __future__ import annotations
 
 import socket
+import sys
 import threading
 from collections.abc import Callable
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -56,7 +57,9 @@ class Server(ThreadingHTTPServer):
             self._room.release()
 
     def handle_error(self, request: Any, client_address: Any) -> None:
-        """A caller that hung up is no news."""
+        """A caller that hung up is no news; anything else is a fault of ours, and was not answered."""
+        if not isinstance(error := sys.exception(), OSError):
+            self.say(f"a request was not answered: {type(error).__name__}: {error}")
 
 
 def _hang_up(connection: socket.socket) -> None:
