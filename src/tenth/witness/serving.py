@@ -56,7 +56,7 @@ class Server(ThreadingHTTPServer):
             end.cancel()
             self._room.release()
 
-    def handle_error(self, request: Any, client_address: Any) -> None:
+    def handle_error(self, request: Any, client_address: Any) -> None:  # noqa: ARG002 (socketserver calls it so)
         """A caller that hung up is no news; anything else is a fault of ours, and was not answered."""
         if not isinstance(error := sys.exception(), OSError):
             self.say(f"a request was not answered: {type(error).__name__}: {error}")
