@@ -1,0 +1,204 @@
+"""Inside the sandbox: one process that has Python ready, and forks once for each program. Standard library only.
+
+Run as ``python -P -s -S -B zygote.py DESCRIPTOR``, in the sandbox, by keeper.py; the other end is wire.py.
+
+A program finds nothing of any other program in its memory: its source and inputs are read by its own process, after the
+fork, from a socket that keeps records apart; what it answers passes through two buffers that are wiped before the next.
+"""
+
+from __future__ import annotations
+
+import base64
+import ctypes
+import gc
+import importlib
+import json
+import os
+import resource
+import select
+import signal
+import socket
+import sys
+import time
+import warnings
+from typing import Any
+
+LINK, NULL, SAID_TO, ANSWER_TO = 3, 0, (1, 2), 3
+MAX_HEAD, MAX_BODY = 256, 1 << 17
+PR_SET_CHILD_SUBREAPER, PR_SET_SECCOMP, MODE_FILTER = 36, 22, 2
+MOST_SAID = 4_096
+NOT_SEALED = 70
+
+_prctl = ctypes.CDLL(None, use_errno=True).prctl
+
+
+class _Instructions(ctypes.Structure):
+    """struct sock_fprog"""
+
+    _fields_ = (("length", ctypes.c_ushort), ("instructions", ctypes.c_char_p))
+
+
+def main(descriptor: int) -> None:
+    if descriptor != LINK:
+        os.dup2(descriptor, LINK)
+    os.closerange(LINK + 1, 4096)
+    link = socket.socket(fileno=LINK)
+    greeting = json.loads(link.recv(MAX_BODY))
+    code = base64.b64decode(greeting["filter"])
+    screen = _Instructions(len(code) // 8, code)
+    for name in greeting["modules"]:
+        importlib.import_module(name)
+    for name in [one for one in sys.modules if one.partition(".")[0] in ("ctypes", "_ctypes")]:
+        del sys.modules[name]
+    sys.meta_path.clear()  # what is not here by now cannot be had; the filter is what forbids it
+    sys.path_importer_cache.clear()
+    warnings.simplefilter("ignore")  # a warning would read its source line from a file
+    time.localtime()  # reads its table once
+    if _prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0) != 0:
+        raise OSError(ctypes.get_errno(), "orphans cannot be adopted")
+    gc.collect()
+    gc.freeze()
+    link.sendall(b'{"ready":1}')
+    answer, said = bytearray(greeting["answer_bytes"] + 1), bytearray(greeting["answer_bytes"] + 1)
+    while head := link.recv(MAX_HEAD):
+        wanted = json.loads(head)
+        _one(link, screen, wanted["id"], wanted["seconds"], answer, said)
+
+
+def _one(link: socket.socket, screen: _Instructions, number: int, seconds: float, answer: Any, said: Any) -> None:
+    answer_from, answer_to = os.pipe()
+    said_from, said_to = os.pipe()
+    began = time.perf_counter()
+    pid = os.fork()
+    if pid == 0:
+        try:
+            _become(link, screen, answer_to, said_to)
+        finally:
+            os._exit(NOT_SEALED)
+    os.close(answer_to)
+    os.close(said_to)
+    end, lengths = _watch(pid, {answer_from: answer, said_from: said}, seconds)
+    _, status, used = os.wait4(pid, 0)
+    if not end:
+        code = os.waitstatus_to_exitcode(status)
+        end = f"exit {code}" if code >= 0 else f"signal {-code}"
+    os.close(answer_from)
+    os.close(said_from)
+    taken = {"seconds": time.perf_counter() - began, "cpu_seconds": used.ru_utime + used.ru_stime}
+    answered, heard = lengths[answer_from], min(lengths[said_from], MOST_SAID)
+    if end == "flooded":
+        answered = 0
+    facts = {"id": number, "end": end, "answer": answered, "said": heard, **taken}
+    line = json.dumps(facts).encode() + b"\n"
+    link.sendmsg([line, memoryview(answer)[:answered], memoryview(said)[:heard]])
+    for buffer, length in ((answer, lengths[answer_from]), (said, lengths[said_from])):
+        buffer[:length] = bytes(length)
+    _nobody_is_left()
+
+
+def _watch(pid: int, buffers: dict[int, bytearray], seconds: float) -> tuple[str, dict[int, int]]:
+    """Read until the program's process has ended, or kill it: ``(how we ended it, if we did; bytes of each pipe)``."""
+    process = os.pidfd_open(pid)
+    poll = select.poll()
+    lengths = dict.fromkeys(buffers, 0)
+    for descriptor in (process, *buffers):
+        poll.register(descriptor, select.POLLIN)
+    until, end = time.monotonic() + seconds, ""
+    while not end:
+        events = dict(poll.poll(max(0.0, 1000 * (until - time.monotonic()))))
+        if not events:
+            end = "timeout"
+        for descriptor in [one for one in buffers if one in events]:
+            view = memoryview(buffers[descriptor])[lengths[descriptor] :]
+            count = os.readv(descriptor, [view])
+            lengths[descriptor] += count
+            if count == len(view):
+                end = "flooded"
+            elif count == 0:
+                poll.unregister(descriptor)
+                events.pop(descriptor)
+        if list(events) == [process]:  # nothing is left to read
+            break
+    if end:
+        os.kill(pid, signal.SIGKILL)
+    os.close(process)
+    return end, lengths
+
+
+def _nobody_is_left() -> None:
+    """A program cannot fork. Were there a child of one, it would be ours now: then we end, and all with us."""
+    try:
+        os.waitpid(-1, os.WNOHANG)
+    except ChildProcessError:
+        return
+    sys.exit("tenth: a program has left a process behind")
+
+
+# --- in the program's own process -------------------------------------------------------------------------------------
+
+
+def _become(link: socket.socket, screen: _Instructions, answer_to: int, said_to: int) -> None:
+    """Take the program from the socket, let go of everything, close the door, run it."""
+    body = json.loads(link.recv(MAX_BODY))
+    for place in SAID_TO:
+        os.dup2(said_to, place)
+    os.dup2(answer_to, ANSWER_TO)  # over the link
+    os.closerange(ANSWER_TO + 1, 64)
+    memory, cpu = body["memory_bytes"], body["cpu_seconds"]
+    bounds = (
+        (resource.RLIMIT_AS, memory),
+        (resource.RLIMIT_CPU, int(cpu) + 1),
+        (resource.RLIMIT_FSIZE, 0),
+        (resource.RLIMIT_NPROC, 0),
+        (resource.RLIMIT_NOFILE, ANSWER_TO + 1),
+        (resource.RLIMIT_CORE, 0),
+    )
+    for kind, most in bounds:
+        resource.setrlimit(kind, (most, most))
+    signal.setitimer(signal.ITIMER_PROF, cpu)
+    if _prctl(PR_SET_SECCOMP, MODE_FILTER, ctypes.byref(screen), 0, 0) != 0:
+        os._exit(NOT_SEALED)
+    _run(body["source"], body["entry"], body["inputs"])
+    os._exit(0)
+
+
+def _run(source: str, entry: str, inputs: list[list[Any]]) -> None:
+    """From here on nothing in this process can be trusted: what it writes is the program's word."""
+    rows: list[str] = []
+    out_of_memory = b'[["raised","MemoryError"]]'
+    try:
+        names: dict[str, Any] = {"__name__": "program"}
+        exec(compile(source, "<program>", "exec"), names)  # noqa: S102 - this is what the jail is for
+        function = names[entry]
+        for given in inputs:
+            rows.append(_row(function, given))
+        sys.stdout.flush()
+        sys.stderr.flush()
+        text = f"[{','.join(rows)}]".encode()
+    except MemoryError:
+        text = out_of_memory
+    except Exception as error:  # noqa: BLE001 - whatever it raises is what became of it
+        text = f"[{_raised(error)}]".encode()
+    while text:
+        text = text[os.write(ANSWER_TO, text) :]
+
+
+def _row(function: Any, given: list[Any]) -> str:
+    try:
+        return f"[{json.dumps(function(*given), allow_nan=False)}]"
+    except MemoryError:
+        raise
+    except Exception as error:  # noqa: BLE001
+        return _raised(error)
+
+
+def _raised(error: Exception) -> str:
+    try:
+        what = str(error)
+    except Exception:  # noqa: BLE001
+        what = ""
+    return json.dumps(["raised", f"{type(error).__name__}: {what}"[:300]])
+
+
+if __name__ == "__main__":
+    main(int(sys.argv[1]))
