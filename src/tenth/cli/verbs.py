@@ -38,6 +38,7 @@ VERBS: Mapping[str, tuple[str, str]] = {
     "generate": ("tenth.cli.generating", "Write text from a checkpoint or a model's folder."),
     "chat": ("tenth.cli.generating", "Talk with a model in the terminal."),
     "convert": ("tenth.cli.converting", "Write a model as Hugging Face's libraries load it, or read theirs."),
+    "unseal": ("tenth.cli.unsealing", "Open a sealed checkpoint, with the escrow key or everyone's."),
     "metrics": ("tenth.cli.metrics", "Write the run's curves for TensorBoard, trackio, W&B, MLflow, CSV or JSONL."),
     "serve": ("tenth.cli.serving", "Show every run in a browser: watch, pull, review, sign."),
     "completion": ("tenth.cli.completion", "Print a completion script for your shell."),
