@@ -1,8 +1,9 @@
 """How long after a pull is heard does the last process of the trainer stop?
 
-A trainer of five busy processes, four of them children and two of these daemonised, is pulled again and again under the
-real supervisor, in every back-end that the machine has. Measured twice: by the supervisor (``stopped_ms``: heard to
-stopped), and from outside, by the time that each process last wrote after the request was sent.
+Two trainers are pulled again and again under the real supervisor, in every back-end that the machine has: one of five
+busy processes that ignore every signal, four of them children and two of these daemonised; and one that forks without
+end, twelve chains of processes that each live as long as it takes to fork the next. Measured twice: by the supervisor
+(``stopped_ms``: heard to stopped), and from outside, by the time that each process last wrote after the request.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ from __future__ import annotations
 import json
 import random
 import time
+from itertools import product
 from typing import Any
 
 from live import BACK_ENDS, Live, back_ends
@@ -19,10 +21,13 @@ from record import Record, options, quantile, spread, workplace
 MUST = {"p50": ("<=", 10.0), "p99": ("<=", 100.0)}
 
 
-def measure(back_end: str, times: int) -> dict[str, list[float]]:
+TREES = {"five that ignore signals": COMMAND, "chains that fork without end": ["python3", "code/forking.py"]}
+
+
+def measure(back_end: str, command: list[str], times: int) -> dict[str, list[float]]:
     """Columns of milliseconds, one number for each pull."""
     found: dict[str, list[float]] = {"supervisor": [], "outside": [], "answered": [], "cycle": []}
-    with workplace() as folder, Live(folder, COMMAND, back_end=back_end) as run:
+    with workplace() as folder, Live(folder, command, back_end=back_end) as run:
         clock = begin(run)
         for _ in range(times):
             began = time.monotonic()
@@ -48,12 +53,13 @@ def measure(back_end: str, times: int) -> dict[str, list[float]]:
 def main() -> None:
     chosen = options(__doc__, n=(200, "pulls in each back-end"))
     record = Record("pull", (__doc__ or "").partition("\n")[0], chosen)
-    for name in back_ends():
-        columns = measure(name, chosen.n)
+    for name, (tree, command) in product(back_ends(), TREES.items()):
+        columns = measure(name, command, chosen.n)
+        must = MUST if command is COMMAND else {"p99": MUST["p99"]}
         for place, words in (("supervisor", "by the supervisor's own clock"), ("outside", "seen from outside")):
-            record.figure(f"pull → every process stopped, {words} ({name})", "ms", spread(columns[place]), MUST)
-        record.detail(**{name: columns})
-        print(name, {key: (quantile(column, 0.5), max(column)) for key, column in columns.items()}, flush=True)
+            record.figure(f"pull → every process stopped, {words} ({name}; {tree})", "ms", spread(columns[place]), must)
+        record.detail(**{f"{name}; {tree}": columns})
+        print(name, tree, {key: (quantile(column, 0.5), max(column)) for key, column in columns.items()}, flush=True)
     record.detail(missing=[name for name in BACK_ENDS if name not in back_ends()])
     record.finish()
 

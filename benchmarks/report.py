@@ -8,8 +8,8 @@ from typing import Any
 
 from record import QUIET, RESULTS, ROOT, holds
 
-ORDER = ("pull", "pull_cli", "log_appends", "faults", "verify", "sealing", "oversight_cost", "resume")
-ORDER += ("checkpoint", "transfer", "data_preparation", "generation", "trainer_step", "ablations")
+ORDER = ("pull", "quarantine", "escapes", "pull_cli", "log_appends", "faults", "verify", "sealing", "oversight_cost")
+ORDER += ("resume", "checkpoint", "transfer", "data_preparation", "generation", "trainer_step", "ablations")
 ORDER += ("peers/run", "peers/gpu")
 """Their place in the document."""
 LONG = ("faults", "ablations", "transfer", "peers/run", "peers/gpu")
@@ -56,6 +56,9 @@ def main() -> None:
     ablations = next((record for record in records if record["name"] == "ablations"), None)
     if ablations:
         write_between(ROOT / "docs" / "training.md", "ablations", ablation_table(machines, ablations))
+    escapes = next((record for record in records if record["name"] == "escapes"), None)
+    if escapes:
+        write_between(ROOT / "docs" / "threat-model.md", "escapes", escape_table(escapes))
     print("docs/benchmarks.md is written")
     for record in records:
         for figure in record["figures"]:
@@ -92,6 +95,23 @@ def ablation_table(machines: list[Json], record: Json) -> list[str]:
         value = next(value for name, value in figure["measured"].items() if name != "n")
         rows.append(f"| {figure['what']} | {value:g} {figure['unit']} |")
     return rows
+
+
+def escape_table(record: Json) -> list[str]:
+    """A column for each back-end and user, a row for each subject of attempts."""
+    columns: dict[str, list[Json]] = record["details"]
+    subjects = list(dict.fromkeys(one["about"] for probes in columns.values() for one in probes))
+    rows = ["| Attempts at | " + " | ".join(columns) + " |", "|---|" + "---|" * len(columns)]
+    for subject in [*subjects, "all"]:
+        cells = []
+        for probes in columns.values():
+            group = [one for one in probes if subject in (one["about"], "all")]
+            out = [one["name"] for one in group if not one["contained"]]
+            named = f"; not: {', '.join(out)}" if out and subject != "all" else ""
+            cells.append(f"{len(group) - len(out)} of {len(group)}{named}")
+        rows.append(f"| {subject} | " + " | ".join(cells) + " |")
+    kernel, commit = record["machine"]["kernel"], record["source"]["commit"]
+    return [*rows, "", f"Contained attempts, on Linux {kernel}, commit {commit}."]
 
 
 def write_between(path: Path, name: str, lines: list[str]) -> None:

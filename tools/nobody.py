@@ -18,7 +18,7 @@ from pathlib import Path
 import tenth
 
 NOBODY = "65534"
-NEEDED = ("cryptography", "rfc8785", "tomli_w", "cffi", "_cffi_backend*", "pycparser", "bcrypt", "*.dist-info")
+NEEDED = ("cryptography", "rfc8785", "tomli_w", "cffi", "_cffi_backend*", "pycparser", "bcrypt", "click", "*.dist-info")
 
 
 def copy_python(home: Path) -> Path:

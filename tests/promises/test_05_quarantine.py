@@ -16,6 +16,7 @@ import pytest
 
 from core.live import PYTHON, Live, machines
 from tenth import opening
+from tenth.probes.attempts import ATTEMPTS
 from tenth.probes.outside import LEFT_OPEN, probe
 from tenth.quarantine import landlock, sandbox, seccomp
 
@@ -235,3 +236,11 @@ def test_an_escape_attempt_trips_the_run(live: Callable[..., Live]) -> None:
     run.consent()
     run.until("HALTED")
     assert run.entries()[-1]["body"]["reason"] == "escape"
+
+
+def test_the_threat_model_says_what_is_left_open() -> None:
+    """Its matrix is of the attempts that there are, and names each that gets out."""
+    page = (Path(__file__).parents[2] / "docs" / "threat-model.md").read_text(encoding="utf-8")
+    matrix = page.partition("<!-- escapes -->")[2].partition("<!-- end -->")[0]
+    assert f"{len(ATTEMPTS)} of {len(ATTEMPTS)}" in matrix
+    assert [name for name in LEFT_OPEN["partial"] if name not in matrix] == []
