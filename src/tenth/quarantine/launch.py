@@ -3,7 +3,8 @@
 Run as ``python -I -S launch.py DOOR RULESET FILTER LARGEST COMMAND...``; the first three are descriptors, or -1. It
 gains no privileges any more, adopts every orphan of the tree (child subreaper), stays awake when the tree is frozen,
 and kills the whole tree when it hears that the supervisor has died (promise 6). Its child binds itself to the Landlock
-ruleset and the system-call filter before it becomes the command. Standard library only.
+ruleset and the system-call filter before it becomes the command. Standard library only, and little of it: each import
+delays every start.
 
 From Linux 6.12 on it puts a fence around itself and the tree, beyond which no signal goes. Then "everyone whom I may
 signal" is the tree, and the kernel reaches it all at once, however fast it forks: SIGUSR1 to the launcher stops it.
@@ -11,14 +12,12 @@ signal" is the tree, and the kernel reaches it all at once, however fast it fork
 
 from __future__ import annotations
 
-import contextlib
 import ctypes
 import os
 import resource
 import signal
 import struct
 import sys
-from pathlib import Path
 
 PR_SET_PDEATHSIG, PR_SET_NO_NEW_PRIVS, PR_SET_CHILD_SUBREAPER = 1, 38, 36
 PR_SET_SECCOMP, MODE_FILTER, PR_CAPBSET_DROP, LANDLOCK_RESTRICT_SELF = 22, 2, 24, 446
@@ -79,8 +78,10 @@ def _fence(files: bool) -> bool:
 
 def _everyone(number: signal.Signals) -> None:
     """Inside the fence; we ourselves are left out."""
-    with contextlib.suppress(ProcessLookupError, PermissionError):
+    try:
         os.kill(-1, number)
+    except (ProcessLookupError, PermissionError):
+        pass  # there is nobody
 
 
 def _become(door: int, ruleset: int, screen: int, largest: int, command: list[str]) -> None:
@@ -142,7 +143,8 @@ def _kill_tree(fenced: bool) -> None:
 
 
 def _children() -> list[int]:
-    return [int(pid) for pid in Path(f"/proc/self/task/{os.getpid()}/children").read_text().split()]
+    with open(f"/proc/self/task/{os.getpid()}/children") as file:
+        return [int(pid) for pid in file.read().split()]
 
 
 if __name__ == "__main__":
