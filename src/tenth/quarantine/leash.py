@@ -250,9 +250,11 @@ def _stopped(pid: int) -> bool:
     whole = _stat(f"/proc/{pid}/stat")
     alone = not whole or int(whole[17]) <= 1  # how many threads: the dead have none
     threads = [whole] if alone else [_stat(f"/proc/{pid}/task/{task}/stat") for task in _listdir(f"/proc/{pid}/task")]
-    running = {"".join(one[:1]) for one in threads if not one or not int(one[6]) & EXITING} - STILL
-    # Waiting in the kernel, for a vforked child for one, it stops before it takes another step of its own.
-    return not running or _awaits(pid, signal.SIGKILL) or (running == {"D"} and _awaits(pid, signal.SIGSTOP))
+    states = {"".join(one[:1]) for one in threads if not one or not int(one[6]) & EXITING}
+    if not (running := states - STILL) or _awaits(pid, signal.SIGKILL):
+        return True
+    # A thread that waits in the kernel, for a vforked child for one, stops before it takes another step of its own.
+    return running == {"D"} and ("T" in states or _awaits(pid, signal.SIGSTOP))
 
 
 def _awaits(pid: int, number: signal.Signals) -> bool:
