@@ -195,8 +195,8 @@ def _pairs(room: Room, dossier: Facts) -> list[Facts]:
     last = dossier["gate"] - 1 if not dossier["frozen"] else dossier["gate"]
     query = """SELECT a.seq, a.prompt, a.text, a.step, a.signs,
         (SELECT text FROM samples AS b WHERE b.gate = a.gate - 1 AND b.prompt = a.prompt ORDER BY seq DESC LIMIT 1)
-        AS before FROM (SELECT max(seq) AS seq FROM samples WHERE gate = ? GROUP BY prompt) JOIN samples AS a USING (seq)
-        ORDER BY a.risk DESC, a.seq DESC LIMIT ?"""
+        AS before FROM (SELECT max(seq) AS seq FROM samples WHERE gate = ? GROUP BY prompt)
+        JOIN samples AS a USING (seq) ORDER BY a.risk DESC, a.seq DESC LIMIT ?"""
     rows = room.index.rows(query, (last, PAIRS))
     return [{**row, "signs": json.loads(row["signs"])} for row in rows]
 

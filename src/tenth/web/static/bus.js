@@ -12,7 +12,7 @@
  * @typedef {{step?: number, tokens?: number, loss?: number | null, metrics?: Record<string, number>}} Progress
  * @typedef {{run: string, status: Status, live: boolean, progress: Progress, pace: number | null,
  *   broken: Record<string, string> | null, indexing: boolean}} Brief
- * @typedef {Partial<Brief> & {run: string, samples?: Sample[], entries?: Entry[]}} News
+ * @typedef {Partial<Brief> & {run: string, samples?: Sample[], entries?: Entry[], first?: number}} News
  */
 
 /** The data that the server put into the page. @returns {any} */
@@ -46,6 +46,14 @@ export const listen = (run, cursor, heard) => {
   const worker = new SharedWorker(trusted(document.body.dataset.worker ?? ""), { name: "tenth", type: "module" });
   worker.port.onmessage = ({ data }) => said(data);
   const here = () => worker.port.postMessage({ run, cursor });
+  let told = 0;
+  const used = () => {
+    if (performance.now() - told < 500) return;
+    told = performance.now();
+    worker.port.postMessage({ run, cursor, used: true });
+  };
+  for (const name of ["focus", "pointerdown", "keydown"]) addEventListener(name, used, { capture: true, passive: true });
+  document.addEventListener("visibilitychange", () => { if (!document.hidden) used(); });
   here();
   setInterval(here, 20_000);
   addEventListener("pagehide", () => worker.port.postMessage({ bye: true }));

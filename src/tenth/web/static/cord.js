@@ -47,6 +47,7 @@ export const cord = (run) => {
     result = "pulling …";
     place.dataset.pulled = "asked";
     place.dataset.pressed = String(performance.timeOrigin + pressed);
+    place.dataset.heard = (performance.now() - pressed).toFixed(1);
     show();
     const first = fetch(`${base}/pull`, { method: "POST", credentials: "include", keepalive: true, priority: "high" });
     const late = new Promise((resolve) => { setTimeout(resolve, SECOND_WAY_MS); });

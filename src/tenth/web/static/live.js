@@ -13,7 +13,7 @@ const QUIET = new Set(["metered", "sampled"]);
 let samples = null;
 
 const { run, facts } = frame((news, known) => {
-  if (news.samples) samples?.take(news.samples);
+  if (news.samples) samples?.take(news.samples, news.first);
   if (news.entries) for (const entry of news.entries) if (!QUIET.has(entry.event)) told(entry);
   figures(known);
 });

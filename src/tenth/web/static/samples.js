@@ -44,14 +44,19 @@ export class Samples extends Component {
   componentDidMount() { this.props.ready(this); addEventListener("keydown", this.key); this.again = setInterval(() => this.seek(), 3_000); }
   componentWillUnmount() { removeEventListener("keydown", this.key); clearInterval(this.again); }
 
-  /** New samples, oldest first. What this page has already is left out; what it missed is asked for. @param {Sample[]} fresh */
-  async take(fresh) {
+  /**
+   * New samples, oldest first. What this page has already is left out; what it missed is asked for.
+   * @param {Sample[]} fresh @param {number} [first] where they began, if those that no page would show were left out
+   */
+  async take(fresh, first) {
     const rows = fresh.filter((row) => row.seq > this.last);
     if (!rows.length) return;
-    if (rows[0].seq > this.last + 1) {
+    const began = first ?? rows[0].seq;
+    if (rows[0].seq > began) this.seen += rows[0].seq - 1 - Math.max(this.last, began - 1);
+    if (Math.min(began, rows[0].seq) > this.last + 1) {
       this.gaps++;
       const missed = await ask(`/api/r/${this.props.run}/samples?after=${this.last}`);
-      rows.unshift(...missed.filter((/** @type {Sample} */ row) => row.seq > this.last && row.seq < rows[0].seq));
+      rows.unshift(...missed.filter((/** @type {Sample} */ row) => row.seq > this.last && row.seq < began));
     }
     this.last = rows[rows.length - 1].seq;
     this.seen += rows.length;
