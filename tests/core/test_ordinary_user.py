@@ -17,6 +17,7 @@ from typing import Any
 import pytest
 
 from core.live import Live, wait_for
+from hostile.arena import Arena, facts, outside
 from nobody import NOBODY, become, copy_python
 from tenth.errors import BrokenPromise
 
@@ -129,3 +130,32 @@ def test_the_level_that_is_claimed_is_held_for_nobody(interpreter: Path, walls: 
         pytest.skip("nobody may not use bubblewrap here")
     assert said["held"] == said["level"] == ("full" if walls else "partial"), said["escaped"]
     assert said["probes"] >= 90
+
+
+ENDS = {"running.hides_its_memory": "lease", "running.ignores_and_blocks_every_signal": "lease"}
+ENDS |= {"reaching.traces_another": "escape", "reaching.nests_a_namespace": "escape"}
+ENDS |= {f"reaching.{name}": "reached" for name in ("slows_others_down", "signals_others", "reads_its_parents")}
+ENDS |= {f"folders.{name}": "reached" for name in ("edits_what_is_sealed", "edits_through_mapped_memory")}
+ENDS |= {"reaching.forges_a_consent": "reached"}
+"""Hostile programs for which it may matter whose they are -> how each ends."""
+
+
+def test_hostile_trainers_gain_nothing_by_being_their_supervisors_user(interpreter: Path, tmp_path: Path) -> None:
+    """Without bubblewrap: user and files are the same inside and outside."""
+    folder = Path(tempfile.mkdtemp(prefix="tenth-test-"))
+    folder.chmod(0o755)
+    run = Arena.of(folder / "arena", machine="neither", env={"LD_LIBRARY_PATH": interpreter.parents[1] / "lib"})
+    run.command = [str(interpreter), "hostile/act.py"]
+    run.python = [*become(interpreter, "/nonexistent"), str(interpreter)]
+    try:
+        run.begin()
+        subprocess.run(["chown", "-R", f"{NOBODY}:{NOBODY}", str(run.folder)], check=True)
+        run.start()
+        with outside(tmp_path) as world:
+            for program, ended in ENDS.items():
+                outcome = run.let(program, **facts(run, world))
+                assert outcome.ended == ended, (program, outcome)
+                assert outcome.gains == [], (program, outcome)
+    finally:
+        run.close()
+        shutil.rmtree(folder)

@@ -6,12 +6,14 @@ lets nobody raise: a program that empties its environment is found all the same.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import shutil
+import socket
 import subprocess
-import time
-from collections.abc import Callable
+from collections.abc import Iterator
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -149,8 +151,49 @@ class Arena(Live):
             self._sweep()
 
 
-def seconds(action: Callable[[], Any]) -> float:
-    """How long it takes, on the wall."""
-    begun = time.monotonic()
-    action()
-    return time.monotonic() - begun
+@contextlib.contextmanager
+def outside(folder: Path) -> Iterator[dict[str, Any]]:
+    """Things outside that are worth reaching."""
+    with ExitStack() as stack:
+
+        def server(family: int, kind: int, address: Any) -> Any:
+            one = stack.enter_context(socket.socket(family, kind))
+            one.bind(address)
+            if kind == socket.SOCK_STREAM:
+                one.listen()
+            return one.getsockname()
+
+        bystander = subprocess.Popen(["sleep", "600"])
+        stack.callback(bystander.wait)
+        stack.callback(bystander.kill)
+        abstract = f"tenth-hostile-{os.getpid()}"
+        server(socket.AF_UNIX, socket.SOCK_STREAM, "\0" + abstract)
+        yield {
+            "tcp": server(socket.AF_INET, socket.SOCK_STREAM, ("127.0.0.1", 0))[1],
+            "udp": server(socket.AF_INET, socket.SOCK_DGRAM, ("127.0.0.1", 0))[1],
+            "unix": server(socket.AF_UNIX, socket.SOCK_STREAM, str(folder / "host.sock")),
+            "abstract": abstract,
+            "bystander": bystander.pid,
+            "marker": str(folder / "unpickled"),
+        }
+
+
+def facts(run: Arena, world: dict[str, Any]) -> dict[str, Any]:
+    """What a program is told about the world: the worst is that it knows everything."""
+    assert run.process is not None
+    if "reached" not in run.events():
+        run.let("reaching.uses_what_was_left_open")  # so that there is a sealed checkpoint
+    status = run.run_to("GATE")
+    names = ("supervisor.key", "supervisor.lock", "log/entries.jsonl", "log/heads", "charter.toml", "trainer.log")
+    return {
+        **world,
+        "run": str(run.path),
+        "supervisor": run.process.pid,
+        "mark": "PYTEST_VERSION=",
+        "key": str(run.path / "supervisor.key"),
+        "secrets": [str(run.path / name) for name in names],
+        "control": str(run.path / "control.sock"),
+        "checkpoints": str(run.path / "checkpoints"),
+        "sealed": run.last("sealed")["path"],
+        "envelope": run.sign("consented", "bob", status),
+    }

@@ -7,17 +7,14 @@ lives, and both verifiers agree that the log holds.
 from __future__ import annotations
 
 import os
-import socket
-import subprocess
 from collections.abc import Iterable, Iterator
-from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from core.live import machines
-from hostile.arena import Arena
+from hostile.arena import Arena, facts, outside
 
 ENDS: dict[str, str | tuple[str, ...]] = {
     # does not stop
@@ -154,51 +151,8 @@ def arena(arenas: dict[str, Arena], request: pytest.FixtureRequest, tmp_path_fac
 
 @pytest.fixture(scope="module")
 def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Any]]:
-    """Things outside that are worth reaching."""
-    folder = tmp_path_factory.mktemp("world")
-    with ExitStack() as stack:
-
-        def server(family: int, kind: int, address: Any) -> Any:
-            one = stack.enter_context(socket.socket(family, kind))
-            one.bind(address)
-            if kind == socket.SOCK_STREAM:
-                one.listen()
-            return one.getsockname()
-
-        bystander = subprocess.Popen(["sleep", "600"])
-        stack.callback(bystander.wait)
-        stack.callback(bystander.kill)
-        abstract = f"tenth-hostile-{os.getpid()}"
-        server(socket.AF_UNIX, socket.SOCK_STREAM, "\0" + abstract)
-        yield {
-            "tcp": server(socket.AF_INET, socket.SOCK_STREAM, ("127.0.0.1", 0))[1],
-            "udp": server(socket.AF_INET, socket.SOCK_DGRAM, ("127.0.0.1", 0))[1],
-            "unix": server(socket.AF_UNIX, socket.SOCK_STREAM, str(folder / "host.sock")),
-            "abstract": abstract,
-            "bystander": bystander.pid,
-            "marker": str(folder / "unpickled"),
-        }
-
-
-def facts(run: Arena, world: dict[str, Any]) -> dict[str, Any]:
-    """What a program is told about the world: the worst is that it knows everything."""
-    assert run.process is not None
-    if "reached" not in run.events():
-        run.let("reaching.uses_what_was_left_open")  # so that there is a sealed checkpoint
-    status = run.run_to("GATE")
-    names = ("supervisor.key", "supervisor.lock", "log/entries.jsonl", "log/heads", "charter.toml", "trainer.log")
-    return {
-        **world,
-        "run": str(run.path),
-        "supervisor": run.process.pid,
-        "mark": "PYTEST_VERSION=",
-        "key": str(run.path / "supervisor.key"),
-        "secrets": [str(run.path / name) for name in names],
-        "control": str(run.path / "control.sock"),
-        "checkpoints": str(run.path / "checkpoints"),
-        "sealed": run.last("sealed")["path"],
-        "envelope": run.sign("consented", "bob", status),
-    }
+    with outside(tmp_path_factory.mktemp("world")) as found:
+        yield found
 
 
 @pytest.mark.parametrize(("arena", "program"), cases(ENDS), indirect=["arena"])
