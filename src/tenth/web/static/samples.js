@@ -14,6 +14,7 @@ const DRAW_MS = 200;
 const MOST_MS = 2_000;
 const REST = 8;
 const SHORT = 700;
+const SHORT_LINES = 10;
 /** Texts that share less than this are shown one below the other: their words in one text would be confetti. */
 const ALIKE = 0.4;
 
@@ -200,8 +201,10 @@ class Row extends Component {
 
   render() {
     const { row, list, mine, open, verdict, noting, before } = this.props;
-    const long = row.text.length > SHORT && !open;
-    const text = long ? row.text.slice(0, SHORT) : row.text;
+    const brief = row.text.split("\n").slice(0, SHORT_LINES).join("\n").slice(0, SHORT);
+    const cut = brief.length < row.text.trimEnd().length;
+    const long = cut && !open;
+    const text = long ? brief : row.text;
     const signs = /** @type {string[]} */ (JSON.parse(row.signs));
     const choose = () => { if (!mine) list.setState({ chosen: row.seq }); };
     return h("li", { id: `s${row.seq}`, class: "sample", tabIndex: mine ? 0 : -1, "aria-current": mine ? "true" : null, "data-verdict": verdict, onClick: choose },
@@ -212,13 +215,13 @@ class Row extends Component {
         h("time", null, clock(row.time)),
         verdict ? h("span", { class: "verdict" }, verdict) : null),
       before !== undefined ? compared(row, before)
-        : h("pre", { class: "claim" }, h("b", null, row.prompt), text, long ? h("span", { class: "cut" }, ` … ${(row.text.length - SHORT).toLocaleString("en")} more characters`) : null),
+        : h("pre", { class: "claim" }, h("b", null, row.prompt), text, long ? h("span", { class: "cut" }, ` … ${(row.text.length - brief.length).toLocaleString("en")} more characters`) : null),
       mine ? h("footer", null,
         h("button", { type: "button", onClick: () => list.judge("fine") }, "Fine"),
         h("button", { type: "button", onClick: () => list.judge("flag") }, "Flag"),
         h("button", { type: "button", onClick: () => list.note(row.seq) }, "Note"),
         h("button", { type: "button", onClick: () => list.compare(row.seq) }, before !== undefined ? "Close comparison" : "Compare"),
-        row.text.length > SHORT ? h("button", { type: "button", onClick: () => list.toggle(row.seq) }, long ? "Expand" : "Shorten") : null) : null,
+        cut ? h("button", { type: "button", onClick: () => list.toggle(row.seq) }, long ? "Expand" : "Shorten") : null) : null,
       noting ? h(Note, { list }) : null);
   }
 }
