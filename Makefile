@@ -25,7 +25,7 @@ demo: $(TRAINER)  ## train a small code model under the whole law, and watch (ab
 test: system $(DEV)  ## every check and every test (under ten minutes)
 	@$(MAKE) --no-print-directory check
 	@echo "Running the tests ..."
-	@$(BIN)/python -m pytest -q --durations=10 $(ARGS)
+	@$(BIN)/python tools/run_tests.py $(ARGS)
 
 check: $(DEV)  ## lint, format, types, import contracts, size of the trusted core
 	@echo "Checking the source ..."
