@@ -7,6 +7,9 @@ lives, and both verifiers agree that the log holds.
 from __future__ import annotations
 
 import os
+import subprocess
+import sys
+import unicodedata
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
@@ -132,6 +135,11 @@ def cases(programs: Iterable[str]) -> list[tuple[str, str]]:
     return [(kind, name) for kind in KINDS for name in programs if kind == KINDS[0] or not name.startswith("frames.")]
 
 
+TENTH = Path(sys.executable).with_name("tenth")
+HARMFUL = ("Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp")
+"""Categories of characters that a terminal obeys, or that hide or turn around others."""
+
+
 @pytest.fixture(scope="module")
 def arenas(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Arena]]:
     """One for each way of holding trainers, as soon as somebody enters it."""
@@ -178,6 +186,27 @@ def test_what_is_swapped_is_sealed_as_one_or_the_other(arena: Arena, world: dict
     assert outcome.ended in ("reached", "checkpoint"), outcome
     if outcome.ended == "reached":
         assert arena.result() in (b"x", b"another model")
+
+
+TEXTS = (
+    "\x1b]0;owned\x07\x1b[2J\x1b]52;c;cm0gLXJmIC8=\x07",
+    "\x1b]8;;https://evil.example\x1b\\click\x1b]8;;\x1b\\",
+    "pass\u202etxt.exe\u2066\u200b",
+    "<img src=x onerror=alert(1)><script>alert(1)</script> [click](javascript:alert(1))",
+)
+
+
+@pytest.mark.parametrize("arena", KINDS[:1], indirect=True)
+def test_what_it_says_is_shown_as_text(arena: Arena, world: dict[str, Any]) -> None:
+    """Samples, names of metrics, what it printed: whoever reads the run sees characters, and no terminal obeys them."""
+    known = facts(arena, world)
+    assert arena.let("reaching.says_what_steers_terminals", **known, texts=TEXTS).ended == "reached"
+    for verb in ("review", "status"):
+        done = subprocess.run([TENTH, verb, str(arena.path)], capture_output=True, text=True, cwd=arena.folder)
+        assert done.returncode in (0, 3), done.stderr
+        shown = done.stdout + done.stderr
+        assert [repr(one) for one in shown if one != "\n" and unicodedata.category(one) in HARMFUL] == []
+        assert verb == "status" or "evil.example" in shown, "the samples are shown"
 
 
 @pytest.mark.parametrize(("arena", "program"), cases(GAINS_NOTHING), indirect=["arena"])
