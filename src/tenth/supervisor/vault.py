@@ -11,7 +11,7 @@ import secrets
 from pathlib import Path
 from typing import Any
 
-from tenth.encoding import canonical, read_plain, write_durably
+from tenth.encoding import canonical, read_plain, sync_folder, write_durably
 from tenth.errors import BadStatement, WrongInput
 from tenth.gate import cipher
 from tenth.gate.history import History
@@ -75,6 +75,7 @@ class Vault:
         folder = self.run.path / "shares"
         folder.mkdir(mode=0o700, exist_ok=True)
         write_durably(folder / name, passed.encode(), 0o600)
+        sync_folder(folder.parent)
 
     def open(self) -> Steps:
         """With everyone's shares the checkpoint lies open again; for a thaw, too, since a frozen trainer may not have
@@ -109,6 +110,7 @@ class Vault:
         self.folder(path).chmod(0o700)
         os.replace(self.folder(path), self.run.path / path)
         (self.run.path / path).chmod(0o555)
+        sync_folder((self.run.path / path).parent)  # promise 8
 
     def forget(self, name: str = "") -> None:
         """The shares were used, or their consents are void; or this person's is."""
