@@ -1,10 +1,10 @@
 """Spoil every call by which a whole short run changes files, in every way, and count what is lost.
 
 The run: an objection and its withdrawal, a tenth, samples, a pull, a reopening, a thaw, a checkpoint that is sealed and
-opened again, an adjustment, another tenth, closed; before it, opening a run and signing offline. The ways: killed
-before, after and within the call; it fails with EIO, or with ENOSPC from then on; the power goes, and what was not
-synced is lost. After each, both verifiers look, people go on, and the last checkpoint must be that of the undisturbed
-run. Takes an hour on two cores.
+opened again, an adjustment, another tenth, closed. Besides: recovery after a kill, the release at the last gate,
+opening a run, signing offline. The ways: killed before, after and within the call; it fails with EIO, or with ENOSPC
+from then on; the power goes, and what was not synced is lost. After each, both verifiers look, people go on, and the
+last checkpoint must be that of the undisturbed run. Takes half an hour on two idle cores.
 """
 
 from __future__ import annotations
@@ -23,6 +23,7 @@ for place in ("tests", "tools"):
 
 from faults import commands, trials  # noqa: E402 (from the tests)
 from faults.calls import SUPPORTED  # noqa: E402
+from faults.story import Story  # noqa: E402
 from faults.trials import Found, Point  # noqa: E402
 
 COUNTED = {
@@ -34,6 +35,12 @@ COUNTED = {
 }
 """What is counted -> how the story's checks call it."""
 
+STORIES: dict[str, tuple[Callable[[Story], object], int | None]] = {
+    "supervisor": (lambda _: None, None),
+    "recovery": (Story.bring_to_torn_log, 24),
+    "release": (Story.bring_to_last_gate, None),
+}
+"""Where a story begins, and how many of its calls are spoiled: a recovery is over when its `tripped` is written."""
 HALVES = {"opening": "run directories opened by half", "signing": "offline signatures written by half"}
 
 Work = Sequence[tuple[Point, str]]
@@ -54,15 +61,19 @@ def main() -> None:
     asked: dict[str, Work] = {}
     found: dict[str, list[Found]] = {}
     with record.workplace() as folder:
-        stories = trials.stories(folder, given.parallel, seal=True)
-        try:
-            asked["supervisor"] = trials.wanted(trials.points(stories[0]))[:: given.each]
-            until = time.monotonic() + 60 * given.minutes
-            spoiled = trials.spoil_all(stories, asked["supervisor"], stories[0].result(), until)
-            found["supervisor"] = list(watched(spoiled, len(asked["supervisor"])))
-        finally:
-            for story in stories:
-                story.run.close()
+        until = time.monotonic() + 60 * given.minutes
+        for name, (bring, most) in STORIES.items():
+            (folder / name).mkdir()
+            stories = trials.stories(folder / name, given.parallel, seal=True)
+            try:
+                for story in stories:
+                    bring(story)
+                asked[name] = trials.wanted(trials.points(stories[0])[:most])[:: given.each]
+                spoiled = trials.spoil_all(stories, asked[name], stories[0].result(), until)
+                found[name] = list(watched(spoiled, len(asked[name])))
+            finally:
+                for story in stories:
+                    story.run.close()
         for make in (commands.opening, commands.signing):
             some, name = [make(folder / str(number)) for number in range(given.parallel)], make.__name__
             asked[name] = [*trials.wanted(commands.points(some[0])), (commands.LAST, "cut")][:: given.each]
@@ -84,7 +95,8 @@ def watched(found: Iterable[Found], of: int) -> Iterator[Found]:
 
 
 def figures(told: record.Record, asked: Mapping[str, Work], found: Mapping[str, list[Found]]) -> None:
-    everything, supervised = [one for each in found.values() for one in each], found["supervisor"]
+    everything = [one for each in found.values() for one in each]
+    supervised = [one for name in STORIES for one in found[name]]
     total = sum(map(len, asked.values()))
     share = round(sum(one.reached for one in everything) / total, 4)
     told.figure("faults injected, of all that were asked for", "", {"n": total, "share": share}, {"share": (">=", 1)})

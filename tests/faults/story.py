@@ -12,6 +12,7 @@ import select
 import shutil
 import socket
 import subprocess
+import tempfile
 import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -42,8 +43,6 @@ class Story:
         escrow = "eve" if seal else None
         options = {"env": {"STEPS": STEPS}, "evidence": [panel], "seal": seal, "escrow": escrow}
         self.run = Live(folder, command=command, **options).begin()
-        self._kept = folder / "kept"
-        shutil.copytree(self.run.path, self._kept)
         self._report = folder / "report"
         self._lost, self._opened = folder / "report.lost", folder / "opened"
         self._watching: socket.socket | None = None
@@ -52,15 +51,46 @@ class Story:
         """Where the run stands, as far as anybody was told."""
         self._sampled = -1
         """The step of the newest sample."""
+        self.keep()
         self.again()
 
+    def keep(self) -> None:
+        """Let every telling begin with what lies there now."""
+        self._kept, self._went = Path(tempfile.mkdtemp(dir=self.run.folder)) / "run", (self.run.root / "go").exists()
+        shutil.copytree(self.run.path, self._kept, ignore=shutil.ignore_patterns("control.sock"))
+
+    def bring_to_last_gate(self) -> None:
+        """Everyone says yes until nothing is left to train; then tellings begin."""
+        (self.run.root / "go").touch()
+        self.run.start()
+        for gate in range(1, 11):
+            self.run.run_to("GATE", gate=gate)
+        self.run.stop()
+        self.keep()
+
+    def bring_to_torn_log(self) -> None:
+        """Killed within writing the head of the first checkpoint's entry; then tellings begin."""
+        self.start({})
+        self.go_on()
+        calls = [call for call in self.calls() if call["number"]]
+        reached = next(n for n, call in enumerate(calls) if '"event":"reached"' in call["data"])
+        head = next(
+            call["number"] for call in calls[reached:] if (call["path"], call["name"]) == ("log/heads", "write")
+        )
+        self.again()
+        self.start({"at": head, "how": "torn"})
+        self.go_on()
+        self.keep()
+
     def again(self) -> None:
-        """As it was when it had just been opened."""
+        """As it was when it had just been opened, or where it was brought to."""
         for folder in (self.run.path, self._lost, self._opened):
             subprocess.run(["chmod", "-R", "u+rwX", folder], check=False, capture_output=True)
             shutil.rmtree(folder, ignore_errors=True)
         shutil.copytree(self._kept, self.run.path)
         (self.run.root / "go").unlink(missing_ok=True)
+        if self._went:
+            (self.run.root / "go").touch()
         (self.run.folder / "supervisor.log").unlink(missing_ok=True)
         self.run.acknowledged = {}
         self.pulled = 0
@@ -182,9 +212,10 @@ class Story:
         self._noted(answer)
 
     def result(self) -> bytes:
-        """The bytes of the last checkpoint; a sealed one is opened with the escrow key."""
+        """The bytes of the last checkpoint; a sealed one that was not released is opened with the escrow key."""
         checkpoint = self.run.last("reached")["checkpoint"]
-        if (self.run.path / checkpoint["path"]).exists():
+        released = self.run.entries()[-1]["body"].get("outcome") == "released"
+        if released or (self.run.path / checkpoint["path"]).exists():
             return self.run.result()
         data = (self.run.path / (checkpoint["path"] + SHARES)).read_bytes()
         key = cipher.whole_key(cipher.read_shares(data, self.run.name, checkpoint["digest"]), self.run.keys["eve"])
