@@ -8,11 +8,11 @@ from typing import Any
 
 from record import QUIET, RESULTS, ROOT, holds
 
-ORDER = ("pull", "quarantine", "escapes", "pull_cli", "log_appends", "faults", "verify", "sealing", "oversight_cost")
+ORDER = ("pull", "quarantine", "escapes", "pull_cli", "log_appends", "faults", "verify", "sealing", "oversight_cost", "control_room")
 ORDER += ("resume", "checkpoint", "transfer", "data_preparation", "generation", "trainer_step", "ablations")
 ORDER += ("peers/run", "peers/gpu")
 """Their place in the document."""
-LONG = ("faults", "ablations", "transfer", "peers/run", "peers/gpu")
+LONG = ("faults", "control_room", "ablations", "transfer", "peers/run", "peers/gpu")
 """Too long to be measured by default."""
 SIGNS = {"<=": "≤", ">=": "≥"}
 NAMES = {"per_second": "mean", "ratio_of_medians": "ratio of medians", "pairs_p50": "median of the pairs"}
