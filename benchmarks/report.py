@@ -8,9 +8,9 @@ from typing import Any
 
 from record import QUIET, RESULTS, ROOT, holds
 
-ORDER = ("pull", "quarantine", "escapes", "pull_cli", "log_appends", "faults", "verify", "sealing", "oversight_cost", "control_room")
-ORDER += ("resume", "checkpoint", "transfer", "data_preparation", "generation", "trainer_step", "ablations")
-ORDER += ("peers/run", "peers/gpu")
+ORDER = ("pull", "quarantine", "escapes", "pull_cli", "log_appends", "faults", "verify", "sealing", "oversight_cost")
+ORDER += ("control_room", "resume", "checkpoint", "transfer", "data_preparation", "generation", "trainer_step")
+ORDER += ("ablations", "peers/run", "peers/gpu")
 """Their place in the document."""
 LONG = ("faults", "control_room", "ablations", "transfer", "peers/run", "peers/gpu")
 """Too long to be measured by default."""
