@@ -258,3 +258,39 @@ def test_of_a_run_that_nobody_holds_the_log_tells_where_it_stands(live: Callable
 
     with ThreadPoolExecutor(1) as apart:  # the browser of other tests has a loop in this thread
         assert apart.submit(lambda: asyncio.run(stand())).result(30) == ("HALTED", False)
+
+
+def test_a_page_that_cannot_follow_says_so_and_goes_on_when_it_can(live: Callable[..., Live]) -> None:
+    import asyncio
+    import sqlite3
+
+    from tenth.web.room import Room
+
+    run = live().begin()
+
+    async def follow() -> tuple[str, str]:
+        room = Room(run.path)
+        update, full = room.index.update, True
+
+        def spoilt() -> int:
+            if full:
+                raise sqlite3.OperationalError("database or disk is full")
+            return update()
+
+        room.index.update = spoilt  # type: ignore[method-assign]
+        task, said = asyncio.create_task(room.follow()), []
+        for _ in range(2):
+            for _ in range(200):
+                await asyncio.sleep(0.02)
+                if bool(room.trouble) is full and (full or room.index.sizes()[0]):
+                    break
+            said.append(room.trouble)
+            full = False
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+        return said[0], said[1]
+
+    with ThreadPoolExecutor(1) as apart:
+        before, after = apart.submit(lambda: asyncio.run(follow())).result(30)
+    assert "disk is full" in before
+    assert after == ""

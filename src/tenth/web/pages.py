@@ -56,6 +56,8 @@ def waiting(room: Room) -> str:
     stance = status.get("stance", "")
     if room.broken:
         return "promise 7 is broken: look at the log"
+    if room.trouble:
+        return room.trouble
     if not room.live and stance not in ("CLOSED", ""):
         return "no supervisor holds it"
     if stance == "GATE":

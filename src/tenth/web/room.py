@@ -9,6 +9,7 @@ import asyncio
 import contextlib
 import json
 import os
+import sqlite3
 import time
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -58,6 +59,8 @@ class Room:
         self.pace: float | None = None
         """Tokens a second, over the last seconds, as claimed."""
         self.broken: dict[str, str] | None = None
+        self.trouble = ""
+        """Why this page cannot follow the run; what it shows is old then."""
         self.indexing = True
         self.version = 0
         """Rises whenever status or progress changes."""
@@ -90,6 +93,13 @@ class Room:
         except BrokenPromise as error:
             self.broken, moved = {**error.parts(), "promise": str(error.promise)}, 0
             self.version += 1
+        except (sqlite3.Error, OSError) as error:  # a full disk, say: the run is not touched by it
+            said, moved = f"this page cannot follow: {error}", 0
+            self.version += said != self.trouble
+            self.trouble = said
+        else:
+            self.version += bool(self.trouble)
+            self.trouble = ""
         if moved < BEHIND and self.indexing:
             self.indexing = False
             self.version += 1
@@ -266,7 +276,10 @@ class Rooms:
             await asyncio.gather(*self._tasks, return_exceptions=True)
 
     def _look(self) -> None:
-        names = {entry.name for entry in os.scandir(self.folder) if not entry.name.startswith(".")}
+        try:
+            names = {entry.name for entry in os.scandir(self.folder) if not entry.name.startswith(".")}
+        except OSError:  # away for now: what is known stays
+            return
         for name in sorted(names - self.rooms.keys()):
             if not is_run(str(self.folder / name)):
                 continue

@@ -56,6 +56,7 @@ def brief(room: Room) -> dict[str, Any]:
         "progress": room.progress,
         "pace": room.pace,
         "broken": room.broken,
+        "trouble": room.trouble,
         "indexing": room.indexing,
     }
 

@@ -15,14 +15,17 @@ export const cord = (run) => {
   const state = /** @type {HTMLElement} */ (place.querySelector(".cord-state"));
   const base = `${document.body.dataset.cord}/cord/${encodeURIComponent(run)}`;
   let heard = -Infinity;
-  let stance = "";
+  /** The cord's server answers, and nobody holds the run. */
+  let empty = false;
   let result = "";
   button.append(el("kbd", { "aria-hidden": "true" }, "P"));
   button.setAttribute("aria-keyshortcuts", "p");
 
   const show = () => {
     const live = performance.now() - heard < LIVE_MS;
-    const said = result || (live ? (stance === "CLOSED" ? "the run is over" : "cord live") : "cord not live: tenth pull, from a shell");
+    const over = /** @type {HTMLElement | null} */ (document.querySelector("#stand .stance"))?.dataset.stance === "CLOSED";
+    const dead = empty ? "no supervisor holds it: nothing runs" : "cord not live: tenth pull, from a shell";
+    const said = result || (over ? "the run is over" : live ? "cord live" : dead);
     place.dataset.live = String(live);
     if (state.textContent !== said) state.textContent = said;
   };
@@ -32,12 +35,12 @@ export const cord = (run) => {
     try {
       const answer = await fetch(`${base}/alive`, { credentials: "include", signal: AbortSignal.timeout(LIVE_MS - 500) });
       const found = await answer.json();
+      empty = !found.live;
       if (found.live) {
         heard = performance.now();
-        stance = found.stance;
         place.dataset.round = String(Math.round(heard - began));
       } else heard = -Infinity;
-    } catch { /* said by its silence */ }
+    } catch { empty = false; }
     show();
   };
 

@@ -13,9 +13,10 @@ export const STANCES = /** @type {Record<string, string>} */ ({
 });
 
 /** Who must act now. @param {Brief} brief */
-export const waiting = ({ status, live, broken }) => {
+export const waiting = ({ status, live, broken, trouble }) => {
   const stance = status?.stance ?? "";
   if (broken) return "promise 7 is broken: look at the log";
+  if (trouble) return trouble;
   if (!live && stance && stance !== "CLOSED") return "no supervisor holds it";
   if (stance === "GATE") {
     if (status.objections.length) return `${listed(status.objections)} objected`;
@@ -50,13 +51,13 @@ export const frame = (heard) => {
   const run = document.body.dataset.run ?? "";
   const facts = given();
   /** @type {Brief} */
-  const known = { run, status: facts.status, live: facts.live, progress: facts.progress, pace: facts.pace, broken: facts.broken, indexing: facts.indexing };
+  const known = { run, status: facts.status, live: facts.live, progress: facts.progress, pace: facts.pace, broken: facts.broken, trouble: facts.trouble, indexing: facts.indexing };
   stand(known);
   cord(run);
   listen(run, facts.cursor, (all) => {
     for (const news of all) {
       if (news.run !== run) continue;
-      for (const name of /** @type {(keyof Brief)[]} */ (["status", "live", "progress", "pace", "broken", "indexing"])) {
+      for (const name of /** @type {(keyof Brief)[]} */ (["status", "live", "progress", "pace", "broken", "trouble", "indexing"])) {
         if (name in news) /** @type {any} */ (known)[name] = news[name];
       }
       stand(known);
