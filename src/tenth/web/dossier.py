@@ -210,7 +210,7 @@ def _halts(room: Room, dossier: Facts) -> Iterator[Facts]:
 def _compute(dossier: Facts, before: Facts | None) -> Iterator[Facts]:
     spent, most = dossier["spent"], dossier["ceiling"]
     lease = dossier["proposal"].get("lease")
-    for name, label in (("device_seconds", "device-seconds"), ("flop", "FLOP (claimed)")):
+    for name, label in (("device_seconds", "device-seconds"), ("flop", "FLOP, at most")):
         was = (before or {}).get("spent", {}).get(name, 0.0)
         limit = lease[name] if lease else spent[name]
         yield {

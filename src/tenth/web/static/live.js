@@ -37,7 +37,7 @@ function figures({ status, progress, pace }) {
   const rows = [
     ["step", amount(progress?.step ?? status.claims?.step)], ["loss, claimed", amount(progress?.loss ?? status.claims?.loss)], ["tokens/s, claimed", amount(pace)],
     ["device-seconds", `${amount(status.spent.device_seconds)} of ${amount(status.ceiling.device_seconds)}`],
-    ["FLOP, claimed", `${amount(status.spent.flop)} of ${amount(status.ceiling.flop)}`],
+    ["FLOP, at most", `${amount(status.spent.flop)} of ${amount(status.ceiling.flop)}`],
   ];
   const place = at("figures");
   const said = rows.join("|");
