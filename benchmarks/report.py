@@ -68,7 +68,7 @@ def main() -> None:
 
 def fault_table(record: Json) -> list[str]:
     """How many calls of each kind were spoiled, and in which ways."""
-    points, faults = record["details"]["points"], record["details"]["faults"]
+    points, asked, faults = (record["details"][name] for name in ("points", "asked", "faults"))
     kinds = sorted({kind for found in points.values() for kind in found})
     rows = [
         "Calls by which a program changes files, each spoiled in each way that fits it, by `benchmarks/faults.py`:",
@@ -77,7 +77,7 @@ def fault_table(record: Json) -> list[str]:
     rows += ["| program | calls | faults injected | " + " | ".join(kinds) + " |", "|---" * (3 + len(kinds)) + "|"]
     for program, found in points.items():
         counts = [str(found.get(kind, "")) for kind in kinds]
-        ways = ", ".join(f"{how} {count}" for how, count in faults[program].items())
+        ways = ", ".join(f"{how} {faults[program].get(how, 0)} of {count}" for how, count in asked[program].items())
         rows.append(f"| {program} | {sum(found.values())} | {ways} | " + " | ".join(counts) + " |")
     return rows
 
