@@ -79,6 +79,25 @@ def open_again(
     return corpus
 
 
+def open_to_read(checkpoint: Path, listing: Path, root: Path, work: Path, recipe: DataRecipe) -> Corpus:
+    """The corpus that a checkpoint was trained on, for somebody who may not write: a lost cache is not built anew.
+
+    Raises CorpusError where it is not there, or not what the checkpoint names.
+    """
+    known = json.loads((checkpoint / "state.json").read_text("utf-8"))["corpus"]
+    found, gone = find_prepared(listing, root), None
+    prepared = _open_pinned(*found) if found else open_prepared(_place(work, known["key"]))
+    if prepared.digest != known["digest"]:
+        raise CorpusError(
+            "The corpus was refused.", f"manifest {prepared.digest[:16]} where the checkpoint names {known['digest']}",
+            "let the trainer build it anew: begin a tenth",
+        )  # fmt: skip
+    if not found:
+        rows = numbering.load(checkpoint)
+        gone = numbering.spans(rows, numbering.missing(rows, read_listing(listing)))
+    return _corpus(prepared, recipe, "" if found else known["key"], gone)
+
+
 def find_prepared(listing: Path, root: Path) -> tuple[Path, dict[str, str]] | None:
     """The prepared folder that the listing consists of, and the digests it pins there; None for a listing of documents.
 
