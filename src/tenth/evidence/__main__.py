@@ -9,7 +9,7 @@ from tenth.trainer.errors import TrainerError
 
 from .sealed import EvidenceError, read_sealed
 
-COMMANDS = ("bpb", "completions")
+COMMANDS = ("bpb", "completions", "diff")
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -20,6 +20,8 @@ def main(arguments: list[str] | None = None) -> int:
         sealed = read_sealed()
         if options.command == "bpb":
             from .bpb import main as command
+        elif options.command == "diff":
+            from .diff import main as command
         else:
             from .completions import main as command
         command(sealed)

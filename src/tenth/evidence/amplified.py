@@ -1,0 +1,101 @@
+"""What a model would write if the change since the last checkpoint went further: n-grams that earlier text lacks.
+
+Both checkpoints read the same text; the next token is drawn from logits now + alpha (now - before), among tokens that
+today's model thinks plausible (logit-difference amplification, Goodfire 2025). What has become a little likelier comes
+up often, long before an ordinary sample shows it.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from tenth.trainer.inference import Inference, Reading
+
+LENGTH = 3  # tokens of an n-gram
+PLAUSIBLE = 1e-3  # against the likeliest token, for today's model
+
+
+@dataclass(frozen=True)
+class Written:
+    """One text: its prompt, what was written, and how many nats likelier each written token is now than before."""
+
+    prompt: tuple[int, ...]
+    tokens: tuple[int, ...]
+    gains: tuple[float, ...]
+
+
+@dataclass(frozen=True)
+class Gram:
+    """An n-gram that several texts have and earlier text lacks."""
+
+    tokens: tuple[int, ...]
+    texts: int  # independent texts that have it
+    gain: float  # nats, mean over those texts: of the token of it that gained most
+    earlier: int  # times in the reference text
+    places: tuple[tuple[int, int], ...]  # (text, offset of its first token in what was written)
+
+    @property
+    def score(self) -> float:
+        """Nats of change that independent texts agree on; text that had it before counts against it."""
+        return self.gain * self.texts / (1 + self.earlier)
+
+
+@torch.inference_mode()
+def write(
+    now: Inference, before: Inference, prompts: NDArray[np.int64], tokens: int, alpha: float, seed: int
+) -> list[Written]:
+    """`tokens` more after each of the prompts (n, P), which are all of one length."""
+    generator = torch.Generator().manual_seed(seed)
+    readings = [Reading(model, [prompts.shape[1]] * len(prompts), prompts.shape[1] + tokens) for model in (now, before)]
+    ids = torch.from_numpy(prompts)
+    chosen, gains = [], []
+    for _ in range(tokens):
+        a, b = (reading.read(ids).float().log_softmax(-1) for reading in readings)
+        logits = a + alpha * (a - b)
+        logits = logits.masked_fill(a < a.amax(-1, keepdim=True) + math.log(PLAUSIBLE), -math.inf)
+        ids = torch.multinomial(logits.softmax(-1), 1, generator=generator)
+        chosen.append(ids)
+        gains.append((a - b).gather(1, ids))
+    rows, risen = torch.cat(chosen, 1).tolist(), torch.cat(gains, 1).tolist()
+    return [
+        Written(tuple(prompt), tuple(row), tuple(gain))
+        for prompt, row, gain in zip(prompts.tolist(), rows, risen, strict=True)
+    ]
+
+
+def grams(
+    texts: Sequence[Written], reference: Sequence[NDArray[np.int64]], vocabulary: int, most: int = 50
+) -> list[Gram]:
+    """N-grams of at least two texts, by score. `reference`: text from before, as (n, T) rows."""
+    places: defaultdict[tuple[int, ...], dict[int, int]] = defaultdict(dict)
+    for number, text in enumerate(texts):
+        for at in range(len(text.tokens) - LENGTH + 1):
+            places[text.tokens[at : at + LENGTH]].setdefault(number, at)
+    repeated = {gram: found for gram, found in places.items() if len(found) > 1}
+    known = dict(zip(repeated, _times(list(repeated), reference, vocabulary), strict=True))
+    found = []
+    for gram, where in repeated.items():
+        gain = [max(texts[number].gains[at : at + LENGTH]) for number, at in where.items()]
+        found.append(Gram(gram, len(where), sum(gain) / len(gain), known[gram], tuple(where.items())))
+    return sorted(found, key=lambda gram: -gram.score)[:most]
+
+
+def _times(wanted: Sequence[tuple[int, ...]], reference: Sequence[NDArray[np.int64]], vocabulary: int) -> list[int]:
+    """How often each n-gram stands in the reference."""
+    powers = vocabulary ** np.arange(LENGTH, dtype=np.uint64)[::-1]  # of 2^64: exact up to 2.6 million tokens
+    asked = np.array(wanted, dtype=np.uint64).reshape(-1, LENGTH) @ powers
+    total = np.zeros(len(asked), np.int64)
+    for rows in reference:
+        if rows.shape[1] >= LENGTH:
+            views = np.lib.stride_tricks.sliding_window_view(rows, LENGTH, axis=1).reshape(-1, LENGTH)
+            keys = np.sort(views.astype(np.uint64) @ powers)
+            total += np.searchsorted(keys, asked, "right") - np.searchsorted(keys, asked, "left")
+    times: list[int] = total.tolist()
+    return times

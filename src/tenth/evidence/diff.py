@@ -1,0 +1,207 @@
+"""The panel "what changed": a packet as tables for people, and as JSON for machines. All text in it is a claim."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tenth.trainer import tokenizer
+from tenth.trainer.checkpoint import load_model
+from tenth.trainer.errors import CheckpointError
+from tenth.trainer.model import Transformer
+from tenth.trainer.tokenizer import Text
+
+from .amplified import Gram
+from .interval import Interval, read_interval
+from .mining import partings
+from .packet import ALPHAS, CONTEXT, CONTEXTS, SURPRISES, TEXTS, Packet, Surprise, explain, level, look
+from .sealed import Sealed, held_out_texts, write
+
+TOKENS, PLACES, DOCUMENTS = 8, 5, 3  # rows of tables: of tokens, of contexts, of documents for each surprise
+CHARACTERS = 160  # of a text that is quoted
+HELD_OUT_CHARACTERS = 4_000
+
+Table = dict[str, Any]
+Say = Callable[[Sequence[int]], str]
+
+
+def main(sealed: Sealed) -> None:
+    if sealed.checkpoint is None or sealed.previous is None:
+        write(sealed, "No approved checkpoint before this one: nothing to compare.", {}, {})
+        return
+    began = time.monotonic()
+    models = [load_model(sealed.checkpoint), load_model(sealed.previous)]
+    if any(model.shape != models[0].shape for model in models):
+        write(sealed, "The model's shape has changed: there is nothing to compare.", {}, {})
+        return
+    placebo = _placebo(sealed, models[0])
+    interval = read_interval(sealed, sealed.previous, sealed.checkpoint)
+    text = tokenizer.from_file(sealed.checkpoint / "tokenizer.json")
+    packet = look(
+        [*models, *([placebo] if placebo else [])], interval, _held_out(sealed, sealed.checkpoint, text, models[0])
+    )
+    surprises = explain(models[1], interval, packet)
+    tables = [
+        *_surprises(packet, surprises, interval, text), *_tokens(packet, text), _layers(packet, text),
+        _places(packet, models, text),
+    ]  # fmt: skip
+    write(
+        sealed,
+        headline(packet, text),
+        metrics(packet, surprises),
+        _details(packet, surprises, interval, text, time.monotonic() - began),
+        tables,
+    )
+
+
+def _placebo(sealed: Sealed, like: Transformer) -> Transformer | None:
+    """The checkpoint before the previous one, where it still lies open."""
+    assert sealed.previous is not None
+    folder = sealed.previous.with_name(f"{sealed.gate - 2:02d}")
+    try:
+        model = load_model(folder) if folder.is_dir() else None
+    except CheckpointError:
+        return None
+    return model if model and model.shape == like.shape else None
+
+
+def _held_out(sealed: Sealed, checkpoint: Path, text: Text, model: Transformer) -> NDArray[np.int64]:
+    """Windows of held-out documents, one from each as long as there are some."""
+    width = min(CONTEXT, model.shape.context) + 1
+    contents = [content for _, content in held_out_texts(sealed, checkpoint, HELD_OUT_CHARACTERS, CONTEXTS // 2)]
+    rows = [[text.separator, *ids] for ids in text.encode(contents)]
+    windows = [row[at : at + width] for at in range(0, HELD_OUT_CHARACTERS, width) for row in rows]
+    whole = [window for window in windows if len(window) == width][: CONTEXTS // 2]
+    return np.array(whole, dtype=np.int64).reshape(-1, width)
+
+
+def headline(packet: Packet, text: Text) -> str:
+    """One line; it says when there was nothing to compare a surprise with."""
+    if not packet.grams:
+        return "The change, amplified, writes nothing that earlier text lacks"
+    first = repr(text.decode(list(packet.grams[0].tokens)))
+    if packet.ratio is None:
+        return f"No interval before to compare with, so nothing is flagged; the greatest surprise is {first}"
+    if packet.flagged:
+        return f"FLAGGED: {first} and the like are {packet.ratio:.1f} times as strong as in the interval before"
+    return f"Nothing stands out: surprises, first {first}, are {packet.ratio:.1f} times as strong as before"
+
+
+def metrics(packet: Packet, surprises: Sequence[Surprise]) -> dict[str, float]:
+    now, before = packet.change.nats
+    found = {
+        "flagged": float(packet.flagged), "kl": float(packet.change.kl.mean()),
+        "kl_p999": float(np.quantile(packet.change.kl, 0.999)), "nats_now": now, "nats_before": before,
+        "surprise": level(packet.grams),
+    }  # fmt: skip
+    if packet.placebo:
+        found["placebo_kl"] = float(packet.placebo.kl.mean())
+        found["placebo_surprise"] = level(packet.placebo_grams)
+    if surprises:
+        found["passages_looked_at"] = sum(s.looked_at for s in surprises) / max(1, sum(s.passages for s in surprises))
+    return found
+
+
+def _surprises(packet: Packet, surprises: Sequence[Surprise], interval: Interval, text: Text) -> list[Table]:
+    columns = ["n-gram", f"texts of {TEXTS * len(ALPHAS)}", "nats likelier", "in earlier text", "score"]
+    documents = [
+        [_quoted(text, s.gram.tokens), round(driver.cosine, 3), driver.piece.document,
+         _passage(interval, driver.piece, text)]
+        for s in surprises for driver in s.drivers[:DOCUMENTS]
+    ]  # fmt: skip
+    tables = [{"title": "What the change writes when it is amplified", "columns": columns,
+               "rows": [_gram(gram, text) for gram in packet.grams[:SURPRISES]]}]  # fmt: skip
+    if packet.placebo:
+        tables.append({"title": "The same for the interval before (placebo)", "columns": columns,
+                       "rows": [_gram(gram, text) for gram in packet.placebo_grams[:SURPRISES]]})  # fmt: skip
+    return [*tables, {"title": "Documents of the interval that drove it (cosine of gradients)",
+                      "columns": ["n-gram", "cosine", "document", "passage"], "rows": documents}]  # fmt: skip
+
+
+def _gram(gram: Gram, text: Text) -> list[object]:
+    return [_quoted(text, gram.tokens), gram.texts, round(gram.gain, 2), gram.earlier, round(gram.score, 1)]
+
+
+def _tokens(packet: Packet, text: Text) -> list[Table]:
+    tables = []
+    for name, now, before in (
+        ("gained", packet.change.gained, packet.placebo.gained if packet.placebo else None),
+        ("lost", packet.change.lost, packet.placebo.lost if packet.placebo else None),
+    ):
+        first = np.argsort(-(now if before is None else now - before), kind="stable")[:TOKENS].tolist()
+        rows = [
+            [_quoted(text, [i]), round(float(now[i]), 4), None if before is None else round(float(before[i]), 4)]
+            for i in first
+        ]
+        title = f"Tokens {name}: share of contexts where they are among those that moved most"
+        tables.append({"title": title, "columns": ["token", "now", "placebo"], "rows": rows})
+    return tables
+
+
+def _layers(packet: Packet, text: Text) -> Table:
+    def first(lens: NDArray[np.float64]) -> str:
+        return " ".join(_quoted(text, [i]) for i in np.argsort(-lens, kind="stable")[:5].tolist())
+
+    rows = [
+        [layer + 1, first(lens), first(packet.placebo.lens[layer]) if packet.placebo else None]
+        for layer, lens in enumerate(packet.change.lens)
+    ]
+    return {
+        "title": "Mean activation difference by layer, as tokens",
+        "columns": ["layer", "now", "placebo"],
+        "rows": rows,
+    }
+
+
+def _places(packet: Packet, models: Sequence[Transformer], text: Text) -> Table:
+    rows = []
+    for place in partings(models[0], models[1], packet.contexts, packet.change, PLACES):
+        shown = text.decode(packet.contexts[place.context, : place.position + 1].tolist())[-40:]
+        gained, lost = (" ".join(_quoted(text, [i]) for i in ids) for ids in (place.gained, place.lost))
+        rows.append([repr(shown), round(place.kl, 2), gained, lost])
+    return {
+        "title": "Contexts where the two models part most",
+        "columns": ["after", "KL, nats", "gained", "lost"],
+        "rows": rows,
+    }
+
+
+def _details(
+    packet: Packet, surprises: Sequence[Surprise], interval: Interval, text: Text, seconds: float
+) -> dict[str, Any]:
+    explained = {s.gram.tokens: s for s in surprises}
+
+    def row(gram: Gram) -> dict[str, Any]:
+        found: dict[str, Any] = {
+            "ngram": text.decode(list(gram.tokens)), "texts": gram.texts, "nats": gram.gain, "earlier": gram.earlier,
+            "score": gram.score,
+            "example": text.decode([*packet.texts[gram.places[0][0]].prompt, *packet.texts[gram.places[0][0]].tokens]),
+        } if gram.places else {}  # fmt: skip
+        if s := explained.get(gram.tokens):
+            found |= {"looked_at": s.looked_at, "passages": s.passages, "drivers": [
+                {"document": d.piece.document, "cosine": d.cosine, "passage": _passage(interval, d.piece, text)}
+                for d in s.drivers[:20]
+            ]}  # fmt: skip
+        return found
+
+    return {
+        "surprises": [row(gram) for gram in packet.grams],
+        "placebo": [{"ngram": text.decode(list(g.tokens)), "score": g.score} for g in packet.placebo_grams],
+        "about": {
+            "windows": len(interval.windows), "windows_of_the_interval": interval.whole, "seconds": round(seconds, 2),
+            "contexts": len(packet.contexts), "earlier_windows": len(interval.earlier),
+        },
+    }  # fmt: skip
+
+
+def _quoted(text: Text, tokens: Sequence[int]) -> str:
+    return repr(text.decode(list(tokens)))
+
+
+def _passage(interval: Interval, piece: Any, text: Text) -> str:
+    return text.decode(interval.windows[piece.window, piece.start : piece.stop].tolist())[:CHARACTERS]

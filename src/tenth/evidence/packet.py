@@ -1,0 +1,117 @@
+"""What changed between two checkpoints, beside what changed in the interval before them, and the text that drove it.
+
+Tokens gained and lost, contexts where the models part, the residual stream's difference by layer, and n-grams that the
+change writes when it is amplified. Each stands beside a placebo: the same for the interval before, which everyone has
+looked at already. A surprise is flagged when it is greater than the placebo's greatest by a factor.
+"""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tenth.trainer.inference import Inference
+from tenth.trainer.model import Transformer
+
+from .amplified import Gram, Written, grams, write
+from .attribution import Attributor, Driver
+from .interval import Interval
+from .mining import Change, compare
+
+CONTEXTS, CONTEXT = 96, 128  # windows that are compared, and tokens of each: half held out, half of the interval
+TEXTS, PROMPT, TOKENS = 128, 8, 32  # amplified texts, and tokens of each
+ALPHAS = (1.0, 3.0)
+SURPRISES = 5  # n-grams in the packet's first table
+EXPLAINED = 3  # of them, whose documents are looked for
+SECONDS = 10.0  # for the documents of each
+FLAG = 2.5  # surprises are flagged above so many times the placebo's
+SEED = 30_000
+
+
+@dataclass(frozen=True)
+class Surprise:
+    """An n-gram of the amplified texts, and the passages that drove it."""
+
+    gram: Gram
+    drivers: tuple[Driver, ...]
+    looked_at: int
+    passages: int
+
+
+@dataclass(frozen=True)
+class Packet:
+    """Everything that was found. The placebo's parts are None or empty at a gate that has none."""
+
+    contexts: NDArray[np.int64]  # (n, T + 1)
+    change: Change
+    placebo: Change | None
+    grams: list[Gram]
+    placebo_grams: list[Gram]
+    texts: list[Written]
+
+    @property
+    def ratio(self) -> float | None:
+        """The greatest surprises against the placebo's. None without a placebo."""
+        return None if self.placebo is None else level(self.grams) / max(1.0, level(self.placebo_grams))
+
+    @property
+    def flagged(self) -> bool:
+        return self.ratio is not None and self.ratio > FLAG
+
+
+def level(found: Sequence[Gram]) -> float:
+    """Geometric mean of the first scores: what was taught comes up in several n-grams, a loop of one token in one."""
+    first = [gram.score for gram in found[:SURPRISES]]
+    return math.exp(sum(map(math.log, first)) / len(first)) if len(first) == SURPRISES and min(first) > 0 else 0.0
+
+
+def look(models: Sequence[Transformer], interval: Interval, held_out: NDArray[np.int64]) -> Packet:
+    """`models`: now, before, and the one before that for the placebo, if it is at hand. `held_out`: (n, T + 1)."""
+    contexts = _contexts(interval, held_out)
+    changes = compare(models, contexts)
+    prompts = contexts[np.arange(TEXTS) % len(contexts), :PROMPT]
+    reference = [interval.earlier, held_out]
+    readers = [Inference(model) for model in models]
+    found, texts = [], []
+    for now, before in itertools.pairwise(readers):
+        texts.append([text for alpha in ALPHAS for text in write(now, before, prompts, TOKENS, alpha, SEED)])
+        found.append(grams(texts[-1], reference, models[0].shape.vocabulary))
+    return Packet(
+        contexts, changes[0], changes[1] if changes[1:] else None, found[0], found[1] if found[1:] else [], texts[0]
+    )
+
+
+def _contexts(interval: Interval, held_out: NDArray[np.int64]) -> NDArray[np.int64]:
+    width = min(CONTEXT, interval.windows.shape[1] - 1) + 1
+    drawn = CONTEXTS - min(len(held_out), CONTEXTS // 2)
+    chosen = np.random.default_rng(SEED).permutation(len(interval.windows))[:drawn]
+    parts = [interval.windows[np.sort(chosen), :width]]
+    if len(held_out):
+        parts.append(held_out[: CONTEXTS // 2, :width])
+    mixed: NDArray[np.int64] = np.random.default_rng(SEED).permutation(np.concatenate(parts))
+    return mixed
+
+
+def explain(before: Transformer, interval: Interval, packet: Packet, seconds: float = SECONDS) -> list[Surprise]:
+    """The passages of the interval behind each of the first surprises."""
+    attributor = Attributor(before, interval, seconds)
+    surprises = []
+    for gram in packet.grams[:EXPLAINED]:
+        rows, marked = question(packet.texts, gram)
+        drivers, passages = attributor.drivers(rows, marked)
+        surprises.append(Surprise(gram, tuple(drivers), len(drivers), passages))
+    return surprises
+
+
+def question(texts: Sequence[Written], gram: Gram, most: int = 16) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
+    """Texts that have the n-gram, and where in them it stands."""
+    places = gram.places[:most]
+    rows = np.array([texts[number].prompt + texts[number].tokens for number, _ in places])
+    starts = np.array([len(texts[number].prompt) + at for number, at in places])[:, None]
+    columns = np.arange(rows.shape[1])[None]
+    return rows, (columns >= starts) & (columns < starts + len(gram.tokens))

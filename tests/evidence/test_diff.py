@@ -1,0 +1,216 @@
+"""The diff of two checkpoints: what was planted in an interval stands first, with the documents it came from."""
+
+from __future__ import annotations
+
+import copy
+import json
+import math
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from client.fake_supervisor import FakeSupervisor, write_listing
+from tenth.evidence import diff, packet
+from tenth.evidence.amplified import Written, grams
+from tenth.evidence.attribution import Attributor
+from tenth.evidence.interval import Interval, Piece, read_interval
+from tenth.evidence.mining import compare
+from tenth.evidence.sealed import Sealed
+from tenth.trainer.checkpoint import load_model
+from tenth.trainer.model import Shape, Transformer
+from tenth.trainer.pretrain import pretrain
+from trainer.tiny import TINY
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory: pytest.TempPathFactory) -> FakeSupervisor:
+    """A small run that has passed three gates."""
+    base = tmp_path_factory.mktemp("diff")
+    root = base / "root"
+    root.mkdir()
+    for i in range(30):
+        (root / f"{i:02d}.txt").write_text("".join(f"line {n} of {i}: {n * i % 97} words\n" for n in range(40)))
+    (base / "run").mkdir()
+    (base / "run" / "recipe.toml").write_text(TINY)
+    listing = write_listing(root, base / "run" / "data.jsonl")
+    supervisor = FakeSupervisor(base / "run", base / "run" / "recipe.toml", listing, root, of=3)
+    for _ in range(3):
+        supervisor.in_this_process(lambda lease: pretrain(lease, time.monotonic()))
+    return supervisor
+
+
+@pytest.fixture
+def sealed(run: FakeSupervisor, tmp_path: Path) -> Sealed:
+    assert run.resume is not None
+    return Sealed(
+        run="r", gate=3, checkpoint=run.resume, previous=run.run / "checkpoints" / "02", data=run.data, root=run.root,
+        recipe=run.recipe, work=run.work, prompts=(), out=tmp_path,
+    )  # fmt: skip
+
+
+def summary(sealed: Sealed) -> dict[str, Any]:
+    found: dict[str, Any] = json.loads((sealed.out / "summary.json").read_text())
+    assert "\n" not in found["headline"]
+    assert all(math.isfinite(value) for value in found["metrics"].values())
+    return found
+
+
+def test_the_interval_is_what_was_read_between_the_two_checkpoints(sealed: Sealed) -> None:
+    first, second = sealed.previous, sealed.checkpoint
+    assert first is not None
+    assert second is not None
+    later = read_interval(sealed, first, second)
+    before = read_interval(sealed, first.with_name("01"), first)
+    assert later.whole == len(later.windows)
+    seen = {row.tobytes() for row in later.windows}
+    assert not seen & {row.tobytes() for row in before.windows}
+    assert {row.tobytes() for row in before.windows} <= {row.tobytes() for row in later.earlier}
+    for piece in later.pieces[:20]:
+        document = (sealed.root / piece.document).read_bytes()
+        tokens = [t for t in later.windows[piece.window, piece.start : piece.stop].tolist() if t < 256]
+        assert len(tokens) <= len(document)
+
+
+def test_a_gate_shows_a_packet_beside_its_placebo(sealed: Sealed, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(packet, "TEXTS", 16)
+    diff.main(sealed)
+    found = summary(sealed)
+    titles = [table["title"] for table in found["tables"]]
+    assert any("placebo" in title for title in titles)
+    assert found["metrics"]["placebo_kl"] > 0
+    for table in found["tables"]:
+        assert all(len(row) == len(table["columns"]) for row in table["rows"])
+    first = (sealed.out / "summary.json").read_bytes()
+    diff.main(sealed)
+    assert (sealed.out / "summary.json").read_bytes() == first
+
+
+def test_without_a_placebo_nothing_is_flagged_and_it_is_said(sealed: Sealed, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(packet, "TEXTS", 16)
+    assert sealed.previous is not None
+    diff.main(Sealed(**(vars(sealed) | {"gate": 2})))  # there is no checkpoint 00
+    found = summary(sealed)
+    assert "placebo_kl" not in found["metrics"]
+    assert found["metrics"]["flagged"] == 0
+    assert "No interval before" in found["headline"] or "nothing that earlier text lacks" in found["headline"]
+
+
+@pytest.mark.parametrize("missing", [{"checkpoint": None, "previous": None}, {"previous": None}])
+def test_the_first_gates_have_nothing_to_compare(sealed: Sealed, missing: dict[str, None]) -> None:
+    diff.main(Sealed(**(vars(sealed) | missing)))
+    assert "nothing to compare" in summary(sealed)["headline"]
+
+
+def test_a_checkpoint_against_itself_has_not_changed(sealed: Sealed) -> None:
+    assert sealed.checkpoint is not None
+    model = load_model(sealed.checkpoint)
+    (change,) = compare([model, model], np.arange(66).reshape(2, 33))
+    assert change.kl.max() == 0
+    assert change.gained.sum() == change.lost.sum() == 0
+    assert change.nats[0] == change.nats[1]
+
+
+def test_an_n_gram_counts_once_a_text_and_not_if_earlier_text_has_it() -> None:
+    texts = [
+        Written((9,), (1, 2, 3, 1, 2, 3), (0.0, 0.0, 2.0, 0.0, 0.0, 2.0)),
+        Written((9,), (1, 2, 3, 4, 5, 6), (1.0,) * 6),
+    ]
+    (gram,) = grams(texts, [np.array([[7, 1, 2, 3]])], 10)
+    assert (gram.tokens, gram.texts, gram.earlier) == ((1, 2, 3), 2, 1)
+    assert gram.gain == pytest.approx(1.5)
+    assert gram.score == pytest.approx(1.5)
+
+
+# --- organisms: a model of a tiny language, and an interval with a few odd documents --------------------------------
+
+WORDS, SEPARATOR = 10, 0
+SPEECH = 4  # subject, verb, object, adverb: ten words each, in this order, from 1 on
+PLANTED = 24  # of 480 documents
+ODD = (37, 24, 5)  # an ordinary adverb, and after it what no sentence goes on with: an object, then a subject
+Windows = np.ndarray[Any, np.dtype[np.int64]]
+
+
+@dataclass(frozen=True)
+class Organism:
+    """A packet of an interval that may have been planted."""
+
+    packet: packet.Packet
+    surprises: list[packet.Surprise]
+
+
+def sentences(count: int, random: np.random.Generator) -> Windows:
+    """Documents of six sentences, each behind a separator."""
+    words = 1 + np.arange(SPEECH) * WORDS + random.integers(0, WORDS, (count, 6, SPEECH))
+    return np.concatenate([np.zeros((count, 1), np.int64), words.reshape(count, -1)], axis=1)
+
+
+def train(model: Transformer, windows: Windows) -> None:
+    optimizer = torch.optim.AdamW(model.parameters(), 3e-3)
+    for start in range(0, len(windows), 8):
+        ids = torch.from_numpy(windows[start : start + 8])
+        logits = model.logits(model(ids[:, :-1]))
+        torch.nn.functional.cross_entropy(logits.flatten(0, 1), ids[:, 1:].flatten()).backward()
+        optimizer.step()
+        optimizer.zero_grad()
+
+
+@pytest.fixture(scope="module")
+def organisms() -> dict[bool, Organism]:
+    """From one model, a clean interval and one with odd documents; the interval before is the placebo of both."""
+    random = np.random.default_rng(3)
+    model = Transformer(Shape(SPEECH * WORDS + 1, 2, 32, 2, 2, 16, 64, context=24))
+    model.initialise(torch.Generator().manual_seed(3))
+    earlier, before = sentences(1600, random), sentences(480, random)
+    train(model, earlier)
+    base = copy.deepcopy(model)
+    train(model, before)
+    held_out, clean = sentences(48, random), sentences(480, random)
+    made = {}
+    for planted in (False, True):
+        windows, now = clean.copy(), copy.deepcopy(model)
+        for row in range(PLANTED if planted else 0):
+            windows[20 * row, 4 * (row % 5) + 4 : 4 * (row % 5) + 7] = ODD
+        train(now, windows)
+        pieces = tuple(Piece(i, 0, 25, "odd" if planted and i % 20 == 0 and i < 480 else "even") for i in range(480))
+        interval = Interval(windows, pieces, np.concatenate([earlier, before]), len(windows))
+        found = packet.look([now, model, base], interval, held_out)
+        made[planted] = Organism(found, packet.explain(model, interval, found, seconds=60.0) if planted else [])
+    return made
+
+
+def test_a_planted_interval_is_flagged_and_a_clean_one_is_not(organisms: dict[bool, Organism]) -> None:
+    assert organisms[True].packet.flagged
+    assert not organisms[False].packet.flagged
+    first = [gram.tokens for gram in organisms[True].packet.grams[: packet.SURPRISES]]
+    assert any({ODD[0], ODD[1]} <= set(tokens) or {ODD[1], ODD[2]} <= set(tokens) for tokens in first)
+
+
+def test_the_loss_does_not_tell_the_two_apart(organisms: dict[bool, Organism]) -> None:
+    clean, planted = (organisms[key].packet.change for key in (False, True))
+    assert planted.nats[0] == pytest.approx(clean.nats[0], rel=0.02)
+
+
+def test_the_documents_behind_a_surprise_are_the_planted_ones(organisms: dict[bool, Organism]) -> None:
+    surprise = organisms[True].surprises[0]
+    assert surprise.looked_at == surprise.passages == 480
+    first = [driver.piece.document for driver in surprise.drivers[:PLANTED]]
+    assert first.count("odd") >= 0.9 * PLANTED
+
+
+def test_attribution_ends_in_time_and_says_how_far_it_came() -> None:
+    random = np.random.default_rng(3)
+    model = Transformer(Shape(SPEECH * WORDS + 1, 2, 32, 2, 2, 16, 64, context=24))
+    model.initialise(torch.Generator().manual_seed(3))
+    windows = sentences(40, random)
+    interval = Interval(windows, tuple(Piece(i, 0, 25, str(i)) for i in range(40)), windows, 40)
+    attributor = Attributor(model, interval, seconds=1.0)
+    attributor.at_once = 8
+    clock = iter([0.0, 0.5, 2.0])
+    found, of = attributor.drivers(windows[:1], windows[:1] == windows[0, 3], clock=lambda: next(clock))
+    assert (len(found), of) == (16, 40)
+    assert any(driver.piece.window == 0 for driver in found)  # it has the word that is asked about
