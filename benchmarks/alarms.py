@@ -3,8 +3,8 @@
     python benchmarks/alarms.py [--streams 40] [--nulls 1000]
 
 Numbers: streams of 4,000 steps, Gaussian, heavy-tailed (t with 4 degrees of freedom) and autocorrelated (AR(1), 0.3),
-with nothing in them, with one spike, with a burst of +2.5 deviations for 40 steps and one of +1 for 400. Counts: runs of
-audits and of coins in which the null holds at its very edge, where an alarm is false; and runs where it does not hold.
+with nothing in them, with one spike, with a burst of +2.5 deviations for 40 steps and one of +1 for 400. Counts: runs
+of audits and of coins where the null holds at its very edge, so that an alarm is false; and runs where it does not.
 """
 
 from __future__ import annotations
