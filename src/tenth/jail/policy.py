@@ -48,6 +48,10 @@ REFUSED = {
 }
 """Is this a terminal? And what abort(3) tries; without handlers, the timer that ends a program cannot be caught."""
 
+OPENAT, FLAGS = (257, 56), 16 + 8 * 2
+"""Python's compiler looks for a file named after the source when it refuses one, and is told that there is none: the
+one call of ``openat`` without O_CLOEXEC. Whatever a program opens by Python's means has that flag."""
+
 
 def program() -> bytes:
     """The filter's instructions, 8 bytes each. Raises KeyError where there is no filter for this processor."""
@@ -62,5 +66,7 @@ def program() -> bytes:
     for calls, answer in ((ALLOWED, seccomp.ALLOW), (REFUSED, seccomp.ERROR | errno.EPERM)):
         for numbers in calls.values():
             lines += [(seccomp.EQUAL, 0, 1, numbers[place]), (seccomp.RETURN, 0, 0, answer)]
+    not_there = (seccomp.RETURN, 0, 0, seccomp.ERROR | errno.ENOENT)
+    lines += [(seccomp.EQUAL, 0, 3, OPENAT[place]), (seccomp.LOAD, 0, 0, FLAGS), (seccomp.EQUAL, 0, 1, 0), not_there]
     lines += [(seccomp.RETURN, 0, 0, seccomp.KILL)]
     return b"".join(struct.pack("<HBBI", *line) for line in lines)

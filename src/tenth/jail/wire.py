@@ -29,7 +29,7 @@ MAX_SAID = 4_096
 as a flood."""
 AT_ONCE = 2
 """Programs that one zygote has before it: one runs, one waits."""
-GRACE_SECONDS = 20.0
+GRACE_SECONDS = 30.0
 """A zygote that takes so much longer than its program's limit is broken."""
 
 RETURNED, RAISED, LEFT, TIMEOUT = "returned", "raised", "left", "timeout"

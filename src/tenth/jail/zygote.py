@@ -27,7 +27,16 @@ LINK, NULL, SAID_TO, ANSWER_TO = 3, 0, (1, 2), 3
 MAX_HEAD, MAX_BODY = 256, 1 << 17
 PR_SET_CHILD_SUBREAPER, PR_SET_SECCOMP, MODE_FILTER = 36, 22, 2
 MOST_SAID = 4_096
+START_SECONDS = 15.0
+"""For a forked process to come as far as the program."""
+BEGUN = b" "
+"""Its first word in the pipe of answers: from here on the program's time counts."""
 NOT_SEALED = 70
+OUT_OF_MEMORY = b'[["raised","MemoryError"]]'
+WARM: tuple[str, str, list[list[Any]]] = ("def f(x):\n    return [one * 2 for one in x]\n", "f", [[[1, 2]], [1]])
+"""Run a few times before the first fork: what Python makes ready once, it need not make ready in every child."""
+
+_spell = json.JSONEncoder(allow_nan=False).encode
 
 _prctl = ctypes.CDLL(None, use_errno=True).prctl
 
@@ -56,6 +65,8 @@ def main(descriptor: int) -> None:
     time.localtime()  # reads its table once
     if _prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0) != 0:
         raise OSError(ctypes.get_errno(), "orphans cannot be adopted")
+    for _ in range(20):
+        _answers(*WARM)
     gc.collect()
     gc.freeze()
     link.sendall(b'{"ready":1}')
@@ -86,11 +97,13 @@ def _one(link: socket.socket, screen: _Instructions, number: int, seconds: float
     os.close(said_from)
     taken = {"seconds": time.perf_counter() - began, "cpu_seconds": used.ru_utime + used.ru_stime}
     answered, heard = lengths[answer_from], min(lengths[said_from], MOST_SAID)
+    if answered == 0:
+        sys.exit("tenth: a program could not be begun")  # it may not have taken its body from the socket
     if end == "flooded":
-        answered = 0
-    facts = {"id": number, "end": end, "answer": answered, "said": heard, **taken}
+        answered = 1
+    facts = {"id": number, "end": end, "answer": answered - len(BEGUN), "said": heard, **taken}
     line = json.dumps(facts).encode() + b"\n"
-    link.sendmsg([line, memoryview(answer)[:answered], memoryview(said)[:heard]])
+    link.sendmsg([line, memoryview(answer)[len(BEGUN) : answered], memoryview(said)[:heard]])
     for buffer, length in ((answer, lengths[answer_from]), (said, lengths[said_from])):
         buffer[:length] = bytes(length)
     _nobody_is_left()
@@ -103,8 +116,10 @@ def _watch(pid: int, buffers: dict[int, bytearray], seconds: float) -> tuple[str
     lengths = dict.fromkeys(buffers, 0)
     for descriptor in (process, *buffers):
         poll.register(descriptor, select.POLLIN)
-    until, end = time.monotonic() + seconds, ""
+    until, begun, end = time.monotonic() + START_SECONDS, False, ""
     while not end:
+        if not begun and any(lengths.values()):
+            until, begun = time.monotonic() + seconds, True
         events = dict(poll.poll(max(0.0, 1000 * (until - time.monotonic()))))
         if not events:
             end = "timeout"
@@ -155,37 +170,35 @@ def _become(link: socket.socket, screen: _Instructions, answer_to: int, said_to:
     )
     for kind, most in bounds:
         resource.setrlimit(kind, (most, most))
+    os.write(ANSWER_TO, BEGUN)
     signal.setitimer(signal.ITIMER_PROF, cpu)
     if _prctl(PR_SET_SECCOMP, MODE_FILTER, ctypes.byref(screen), 0, 0) != 0:
         os._exit(NOT_SEALED)
-    _run(body["source"], body["entry"], body["inputs"])
+    text = _answers(body["source"], body["entry"], body["inputs"])
+    while text:
+        text = text[os.write(ANSWER_TO, text) :]
     os._exit(0)
 
 
-def _run(source: str, entry: str, inputs: list[list[Any]]) -> None:
-    """From here on nothing in this process can be trusted: what it writes is the program's word."""
-    rows: list[str] = []
-    out_of_memory = b'[["raised","MemoryError"]]'
+def _answers(source: str, entry: str, inputs: list[list[Any]]) -> bytes:
+    """From here on nothing in this process can be trusted: what comes of it is the program's word."""
     try:
         names: dict[str, Any] = {"__name__": "program"}
         exec(compile(source, "<program>", "exec"), names)  # noqa: S102 - this is what the jail is for
         function = names[entry]
-        for given in inputs:
-            rows.append(_row(function, given))
+        rows = [_row(function, given) for given in inputs]
         sys.stdout.flush()
         sys.stderr.flush()
-        text = f"[{','.join(rows)}]".encode()
+        return f"[{','.join(rows)}]".encode()
     except MemoryError:
-        text = out_of_memory
+        return OUT_OF_MEMORY
     except Exception as error:  # noqa: BLE001 - whatever it raises is what became of it
-        text = f"[{_raised(error)}]".encode()
-    while text:
-        text = text[os.write(ANSWER_TO, text) :]
+        return f"[{_raised(error)}]".encode()
 
 
 def _row(function: Any, given: list[Any]) -> str:
     try:
-        return f"[{json.dumps(function(*given), allow_nan=False)}]"
+        return f"[{_spell(function(*given))}]"
     except MemoryError:
         raise
     except Exception as error:  # noqa: BLE001
@@ -197,7 +210,7 @@ def _raised(error: Exception) -> str:
         what = str(error)
     except Exception:  # noqa: BLE001
         what = ""
-    return json.dumps(["raised", f"{type(error).__name__}: {what}"[:300]])
+    return _spell(["raised", f"{type(error).__name__}: {what}"[:300]])
 
 
 if __name__ == "__main__":
