@@ -33,6 +33,7 @@ TABS, STREAMED, SHOWN = 10, 1_000, 600
 """Tabs; samples a second for the cord, and for the long look."""
 ENTRIES, SAMPLES = 100_000, 50_000
 BROWSERS = ("chromium-headless-shell", "chromium", "chromium-browser", "google-chrome")
+TENTH = str(Path(sys.executable).with_name("tenth"))
 CHATTER = ["python3", "code/chatter.py"]
 
 Json = Any
@@ -116,7 +117,14 @@ def opened(run: Live, folder: Path) -> Iterator[tuple[Room, Any]]:
 
 def cord(times: int) -> dict[str, list[float]]:
     """Milliseconds from the press in the browser to the last step of any process, and to the answer on the page."""
-    found: dict[str, list[float]] = {"stopped": [], "shown": [], "heard": [], "supervisor": [], "killed": []}
+    found: dict[str, list[float]] = {
+        "stopped": [],
+        "shown": [],
+        "heard": [],
+        "supervisor": [],
+        "killed": [],
+        "shell": [],
+    }
     env = {"PER_SECOND": str(STREAMED)}
     with workplace() as folder, Live(folder, CHATTER, env, back_end=back_ends()[0], samples_per_minute=1e6) as run:
         clock = begin(run)
@@ -128,7 +136,7 @@ def cord(times: int) -> dict[str, list[float]]:
                 run_until(lambda tab=tab: _seen(tab) > 0, "the samples to come")
             for number in range(times):
                 tab = tabs[number % TABS]
-                run_until(lambda tab=tab: tab.locator(".cord").get_attribute("data-live") == "true", "a live cord")
+                run_until(lambda tab=tab: tab.locator(".cord").get_attribute("data-live") == "true", "a live cord", 150)
                 time.sleep(random.uniform(0.2, 0.6))
                 since = run.status()["entries"]
                 tab.evaluate("delete document.querySelector('#cord').dataset.took")
@@ -148,6 +156,11 @@ def cord(times: int) -> dict[str, list[float]]:
                     found["killed"].append(number)
                     break
                 found["supervisor"].append(json.loads(line)["body"]["stopped_ms"])
+                go_on(run, clock, last)
+                began = time.monotonic_ns()
+                subprocess.run([TENTH, "pull", str(run.path), "--json"], capture_output=True, check=True)
+                last = clock.read()
+                found["shell"].append(round(max(0, max(last) - began) / 1e6, 2))
                 go_on(run, clock, last)
     return found
 
@@ -345,6 +358,10 @@ def main() -> None:
     what = f"cord pressed in the browser, {TABS} tabs, {STREAMED:,} samples/s, to every process stopped"
     record.figure(what, "ms", spread(pulls["stopped"], 1), {"p99": ("<=", 250.0)})
     record.figure("the same, to the time shown on the page", "ms", spread(pulls["shown"], 1))
+    if pulls["shell"]:
+        record.figure(
+            "`tenth pull` from a shell to every process stopped, in turns with it", "ms", spread(pulls["shell"], 1)
+        )
     record.figure("of this, until the page's own script heard of the press", "ms", spread(pulls["heard"], 1))
     far = long_run(chosen.paints)
     record.figure(
