@@ -79,7 +79,10 @@ def training(name: str, turns: int, folder: Path) -> dict[str, list[float]]:
         for way in ("bare", "inside"):
             (place := folder / way).mkdir()
             with command(program, place, name if way == "inside" else None) as (line, settings):
-                one = subprocess.Popen(line, stdin=subprocess.PIPE, stdout=subprocess.PIPE, **settings)
+                # Each in a session of its own: the scheduler treats sessions alike.
+                one = subprocess.Popen(
+                    line, stdin=subprocess.PIPE, stdout=subprocess.PIPE, start_new_session=True, **settings
+                )
             stack.callback(one.wait)
             stack.callback(one.kill)
             workers[way] = one
