@@ -64,6 +64,11 @@ command = ["tenth-evidence", "bpb"]
 name = "completions"
 command = ["tenth-evidence", "completions"]
 
+# What changed since the last approved checkpoint, and why; it takes up to a minute a gate (docs/evidence.md).
+# [[evidence]]
+# name = "diff"
+# command = ["tenth-evidence", "diff"]
+
 # The people. Only all signatories together can start a tenth; any one of them, and any watcher, can stop it.
 {people}
 # [[watcher]]

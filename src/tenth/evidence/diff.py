@@ -20,7 +20,7 @@ from .amplified import Gram
 from .interval import Interval, read_interval
 from .mining import partings
 from .packet import ALPHAS, CONTEXT, CONTEXTS, SURPRISES, TEXTS, Packet, Surprise, explain, level, look
-from .sealed import Sealed, held_out_texts, write
+from .sealed import EvidenceError, Sealed, held_out_texts, write
 
 TOKENS, PLACES, DOCUMENTS = 8, 5, 3  # rows of tables: of tokens, of contexts, of documents for each surprise
 CHARACTERS = 160  # of a text that is quoted
@@ -45,6 +45,11 @@ def main(sealed: Sealed) -> None:
     packet = look(
         [*models, *([placebo] if placebo else [])], interval, _held_out(sealed, sealed.checkpoint, text, models[0])
     )
+    if not (np.isfinite(packet.change.kl).all() and np.isfinite(packet.change.nats).all()):
+        raise EvidenceError(
+            "The diff was not made.", f"{sealed.checkpoint} or the one before it gives numbers that are not finite",
+            "look at the curve of the loss; lower the learning rates, and go back to an earlier checkpoint",
+        )  # fmt: skip
     surprises = explain(models[1], interval, packet)
     tables = [
         *_surprises(packet, surprises, interval, text), *_tokens(packet, text), _layers(packet, text),
