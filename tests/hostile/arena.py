@@ -61,7 +61,7 @@ class Arena(Live):
     @classmethod
     def of(cls, folder: Path, machine: str | None = None, **options: Any) -> Arena:
         # A lease is twice its even share of the ceiling; there are a hundred.
-        given = {"device_seconds": 50 * LEASE, "every": 100, "silence_seconds": 2.5, **options}
+        given = {"device_seconds": 50 * LEASE, "every": 100, "silence_seconds": 4.0, **options}
         arena = cls(folder, machine=machine, command=[PYTHON, "hostile/act.py"], **given)
         arena.output_bytes = OUTPUT_BYTES + os.getpid() % 10_000 * 100 + len(machine or "")
         return arena
