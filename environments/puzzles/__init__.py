@@ -1,0 +1,5 @@
+"""Puzzles: small Python programs to propose, to deduce the output of, and to induce from examples."""
+
+from puzzles.env import Puzzles
+
+__all__ = ["Puzzles"]

@@ -1,0 +1,121 @@
+"""The environment: three roles around one program, and what each completion is worth.
+
+* ``propose``: write a program. It must run, twice alike, not be constant, and do nothing that is held out.
+* ``deduce``: given a program and an input, say what it returns (JSON).
+* ``induce``: given inputs and outputs, write a program that does the same, also to inputs that were not shown.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import random
+import re
+from collections.abc import Sequence
+from typing import Any
+
+from puzzles import chains
+from puzzles.operations import KINDS
+from tenth.environments import Task, Verdict
+from tenth.jail.wire import RETURNED, Jail, Limits, Outcome, Program, spell
+
+ROLES = ("propose", "deduce", "induce")
+SHOWN, HIDDEN = 4, 8
+LIMITS = Limits(cpu_seconds=0.2, seconds=5.0, memory_bytes=128 << 20)
+FENCED = re.compile(r"```(?:python)?\n(.*?)```", re.DOTALL)
+
+
+class Puzzles:
+    """``depths`` are drawn evenly. ``split`` is "train" or "held out", by behaviour."""
+
+    def __init__(self, role: str, depths: Sequence[int] = (1, 2), split: str = "train") -> None:
+        if role not in ROLES or split not in ("train", "held out"):
+            raise ValueError(f"roles are {ROLES}, splits 'train' and 'held out'")
+        self.role, self.depths, self.split = role, tuple(depths), split
+
+    def tasks(self, rng: random.Random, n: int) -> list[Task]:
+        return [self.task(rng.getrandbits(53)) for _ in range(n)]
+
+    def task(self, seed: int) -> Task:
+        """The task of this seed."""
+        rng = random.Random(seed)
+        depth = rng.choice(self.depths)
+        chain = chains.compose(depth, rng)
+        while chains.held_out(chain.behaviour) != (self.split == "held out"):
+            chain = chains.compose(depth, rng)
+        meta: dict[str, Any]
+        if self.role == "propose":
+            kind = rng.choice(KINDS)
+            prompt, meta = f"# propose\n# takes: {kind}\n# steps: {depth}\n", {"kind": kind}
+        elif self.role == "deduce":
+            given = chains.draw(chain.kind, rng)
+            prompt, meta = f"# deduce\n{chain.source()}# f({json.dumps(given)}) returns\n", {"expected": chain(given)}
+        else:
+            inputs = _distinct(chain.kind, rng, SHOWN + HIDDEN)
+            outputs = [chain(one) for one in inputs]
+            examples = "".join(
+                f"# f({json.dumps(one)}) == {json.dumps(value)}\n"
+                for one, value in zip(inputs[:SHOWN], outputs[:SHOWN], strict=True)
+            )
+            prompt, meta = f"# induce\n{examples}", {"inputs": inputs, "expected": outputs}
+        facts = {**meta, "depth": depth, "chain": list(chain.names), "behaviour": chain.behaviour}
+        name = hashlib.sha256(f"{prompt}{spell(meta)}".encode()).hexdigest()[:16]
+        return Task(f"{self.role}-{name}", prompt, seed, facts)
+
+    def verify(self, task: Task, completion: str, jail: Jail) -> Verdict:
+        if self.role == "deduce":
+            return _deduced(task, completion)
+        return _proposed(task, completion, jail) if self.role == "propose" else _induced(task, completion, jail)
+
+
+def code_of(completion: str) -> str:
+    """The program in a completion: its last fenced block, or all of it."""
+    blocks = FENCED.findall(completion)
+    return str(blocks[-1]) if blocks else completion
+
+
+def _distinct(kind: str, rng: random.Random, count: int) -> list[Any]:
+    found: dict[str, Any] = {}
+    while len(found) < count:
+        value = chains.draw(kind, rng)
+        found.setdefault(spell(value), value)
+    return list(found.values())
+
+
+def _evidence(program: str, outcome: Outcome) -> dict[str, Any]:
+    return {"program": program, "jail": outcome.verdict, "said": outcome.said}
+
+
+def _deduced(task: Task, completion: str) -> Verdict:
+    try:
+        said = spell(json.loads(completion.strip()))
+    except (ValueError, RecursionError):
+        return Verdict(0.0, {"well-formed": 0.0, "right": 0.0}, {"said": completion[:1000]})
+    right = float(said == spell(task.meta["expected"]))
+    return Verdict(right, {"well-formed": 1.0, "right": right}, {"said": said[:1000]})
+
+
+def _induced(task: Task, completion: str, jail: Jail) -> Verdict:
+    """The jail is given the inputs; what they should lead to is compared here."""
+    program, inputs = code_of(completion), task.meta["inputs"]
+    outcome = jail.run(Program(program, "f", [[one] for one in inputs], LIMITS))
+    right = outcome.right(task.meta["expected"])
+    shown, hidden = sum(right[:SHOWN]) / SHOWN, sum(right[SHOWN:]) / HIDDEN
+    return Verdict(float(all(right)), {"shown": shown, "hidden": hidden}, _evidence(program, outcome))
+
+
+def _proposed(task: Task, completion: str, jail: Jail) -> Verdict:
+    program, kind = code_of(completion), task.meta["kind"]
+    again = Program(program, "f", [[one] for one in chains.probes(kind)], LIMITS)
+    first, second = jail.run_all([again, again])
+    ran = first.verdict == second.verdict == RETURNED
+    outputs = [str(one.text) for one in first.answers]
+    behaviour = chains.digest(kind, outputs)
+    parts = {
+        "runs": float(ran),
+        "deterministic": float(ran and first.answers == second.answers),
+        "not constant": float(ran and len(set(outputs)) > 1),
+        "not held out": float(ran and not chains.held_out(behaviour)),
+    }
+    evidence = {**_evidence(program, first), "behaviour": behaviour if ran else None}
+    return Verdict(float(all(parts.values())), parts, evidence)
