@@ -234,8 +234,10 @@ def judge(bench: Bench, number: int, kind: str | None, share: float) -> Verdict:
     now = copy.deepcopy(bench.before).train()
     bench.train(now, windows, bench.memory)
     began = time.process_time()
-    interval = Interval(windows, tuple(pieces), bench.windows(range(BASE + INTERVAL))[0], len(windows))
-    found = packet.look([now.eval(), bench.before, bench.earlier], interval, bench.held_out)
+    earlier = bench.windows(range(BASE + INTERVAL))[0]
+    interval = Interval(windows, tuple(pieces), earlier, len(windows))
+    placebo = Interval(earlier[BASE * BATCH :], (), earlier[: BASE * BATCH], INTERVAL * BATCH)
+    found = packet.look([now.eval(), bench.before, bench.earlier], [interval, placebo], bench.held_out)
     seconds = time.process_time() - began
     verdict = Verdict(found.flagged, found.ratio or 0.0, found.change.nats[0], float(found.change.kl.mean()), seconds)
     if not kind:

@@ -20,7 +20,7 @@ from tenth.evidence.amplified import Written, grams
 from tenth.evidence.attribution import Attributor
 from tenth.evidence.interval import Interval, Piece, read_interval
 from tenth.evidence.mining import compare
-from tenth.evidence.sealed import Sealed
+from tenth.evidence.sealed import EvidenceError, Sealed
 from tenth.trainer.checkpoint import load_model
 from tenth.trainer.model import Shape, Transformer
 from tenth.trainer.pretrain import pretrain
@@ -115,15 +115,25 @@ def test_a_checkpoint_against_itself_has_not_changed(sealed: Sealed) -> None:
     assert change.nats[0] == change.nats[1]
 
 
+def test_a_model_that_gives_no_numbers_is_refused_in_words() -> None:
+    windows = sentences(8, np.random.default_rng(1))
+    model = Transformer(Shape(SPEECH * WORDS + 1, 1, 32, 2, 2, 16, 64, context=24))
+    broken = copy.deepcopy(model)
+    broken.model.norm.weight.data.fill_(math.nan)
+    with pytest.raises(EvidenceError, match="not finite"):
+        packet.look([broken, model], [Interval(windows, (), windows, 8)], windows)
+
+
 def test_an_n_gram_counts_once_a_text_and_not_if_earlier_text_has_it() -> None:
     texts = [
         Written((9,), (1, 2, 3, 1, 2, 3), (0.0, 0.0, 2.0, 0.0, 0.0, 2.0)),
         Written((9,), (1, 2, 3, 4, 5, 6), (1.0,) * 6),
     ]
-    (gram,) = grams(texts, [np.array([[7, 1, 2, 3]])], 10)
-    assert (gram.tokens, gram.texts, gram.earlier) == ((1, 2, 3), 2, 1)
+    interval = np.array([[1, 2, 3, 1, 2, 3], [0, 1, 2, 3, 0, 0], [0] * 6])
+    (gram,) = grams(texts, interval, [np.array([[7, 1, 2, 3]])], 10)
+    assert (gram.tokens, gram.texts, gram.interval, gram.earlier) == ((1, 2, 3), 2, 2, 1)
     assert gram.gain == pytest.approx(1.5)
-    assert gram.score == pytest.approx(1.5)
+    assert gram.score == pytest.approx(1.5 * 2 * 2.5 / 2)
 
 
 # --- organisms: a model of a tiny language, and an interval with a few odd documents --------------------------------
@@ -178,7 +188,8 @@ def organisms() -> dict[bool, Organism]:
         train(now, windows)
         pieces = tuple(Piece(i, 0, 25, "odd" if planted and i % 20 == 0 and i < 480 else "even") for i in range(480))
         interval = Interval(windows, pieces, np.concatenate([earlier, before]), len(windows))
-        found = packet.look([now, model, base], interval, held_out)
+        placebo = Interval(before, (), earlier, len(before))
+        found = packet.look([now, model, base], [interval, placebo], held_out)
         made[planted] = Organism(found, packet.explain(model, interval, found, seconds=60.0) if planted else [])
     return made
 

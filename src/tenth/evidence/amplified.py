@@ -38,13 +38,17 @@ class Gram:
     tokens: tuple[int, ...]
     texts: int  # independent texts that have it
     gain: float  # nats, mean over those texts: of the token of it that gained most
-    earlier: int  # times in the reference text
+    earlier: int  # times in text from before
+    interval: int  # windows of the interval that have it
     places: tuple[tuple[int, int], ...]  # (text, offset of its first token in what was written)
 
     @property
     def score(self) -> float:
-        """Nats of change that independent texts agree on; text that had it before counts against it."""
-        return self.gain * self.texts / (1 + self.earlier)
+        """Nats of change that independent texts agree on, times what the interval had of it and earlier text had not.
+
+        An n-gram that no window of the interval has still counts: as half a window.
+        """
+        return self.gain * self.texts * (self.interval + 0.5) / (1 + self.earlier)
 
 
 @torch.inference_mode()
@@ -71,31 +75,47 @@ def write(
 
 
 def grams(
-    texts: Sequence[Written], reference: Sequence[NDArray[np.int64]], vocabulary: int, most: int = 50
+    texts: Sequence[Written],
+    interval: NDArray[np.int64],
+    earlier: Sequence[NDArray[np.int64]],
+    vocabulary: int,
+    most: int = 50,
 ) -> list[Gram]:
-    """N-grams of at least two texts, by score. `reference`: text from before, as (n, T) rows."""
+    """N-grams of at least two texts, by score. `interval` and `earlier`: text, as (n, T) rows."""
     places: defaultdict[tuple[int, ...], dict[int, int]] = defaultdict(dict)
     for number, text in enumerate(texts):
         for at in range(len(text.tokens) - LENGTH + 1):
             places[text.tokens[at : at + LENGTH]].setdefault(number, at)
     repeated = {gram: found for gram, found in places.items() if len(found) > 1}
-    known = dict(zip(repeated, _times(list(repeated), reference, vocabulary), strict=True))
+    wanted = list(repeated)
+    before = sum((_times(wanted, rows, vocabulary) for rows in earlier), np.zeros(len(wanted), np.int64))
+    known = dict(
+        zip(
+            wanted,
+            zip(before.tolist(), _times(wanted, interval, vocabulary, once=True).tolist(), strict=True),
+            strict=True,
+        )
+    )
     found = []
     for gram, where in repeated.items():
         gain = [max(texts[number].gains[at : at + LENGTH]) for number, at in where.items()]
-        found.append(Gram(gram, len(where), sum(gain) / len(gain), known[gram], tuple(where.items())))
+        found.append(Gram(gram, len(where), sum(gain) / len(gain), *known[gram], tuple(where.items())))
     return sorted(found, key=lambda gram: -gram.score)[:most]
 
 
-def _times(wanted: Sequence[tuple[int, ...]], reference: Sequence[NDArray[np.int64]], vocabulary: int) -> list[int]:
-    """How often each n-gram stands in the reference."""
+def _times(
+    wanted: Sequence[tuple[int, ...]], rows: NDArray[np.int64], vocabulary: int, *, once: bool = False
+) -> NDArray[np.int64]:
+    """How often each n-gram stands in the rows; `once`: in how many of them."""
+    if rows.shape[1] < LENGTH or not wanted:
+        return np.zeros(len(wanted), np.int64)
     powers = vocabulary ** np.arange(LENGTH, dtype=np.uint64)[::-1]  # of 2^64: exact up to 2.6 million tokens
-    asked = np.array(wanted, dtype=np.uint64).reshape(-1, LENGTH) @ powers
-    total = np.zeros(len(asked), np.int64)
-    for rows in reference:
-        if rows.shape[1] >= LENGTH:
-            views = np.lib.stride_tricks.sliding_window_view(rows, LENGTH, axis=1).reshape(-1, LENGTH)
-            keys = np.sort(views.astype(np.uint64) @ powers)
-            total += np.searchsorted(keys, asked, "right") - np.searchsorted(keys, asked, "left")
-    times: list[int] = total.tolist()
+    asked = np.array(wanted, dtype=np.uint64) @ powers
+    keys = np.lib.stride_tricks.sliding_window_view(rows, LENGTH, axis=1).astype(np.uint64) @ powers
+    if once:
+        keys = np.sort(keys, axis=1)
+        first = np.concatenate([np.ones((len(keys), 1), np.bool_), keys[:, 1:] != keys[:, :-1]], axis=1)
+        keys = keys[first]
+    keys = np.sort(keys, axis=None)
+    times: NDArray[np.int64] = np.searchsorted(keys, asked, "right") - np.searchsorted(keys, asked, "left")
     return times

@@ -20,7 +20,7 @@ from .amplified import Gram
 from .interval import Interval, read_interval
 from .mining import partings
 from .packet import ALPHAS, CONTEXT, CONTEXTS, SURPRISES, TEXTS, Packet, Surprise, explain, level, look
-from .sealed import EvidenceError, Sealed, held_out_texts, write
+from .sealed import Sealed, held_out_texts, write
 
 TOKENS, PLACES, DOCUMENTS = 8, 5, 3  # rows of tables: of tokens, of contexts, of documents for each surprise
 CHARACTERS = 160  # of a text that is quoted
@@ -39,17 +39,13 @@ def main(sealed: Sealed) -> None:
     if any(model.shape != models[0].shape for model in models):
         write(sealed, "The model's shape has changed: there is nothing to compare.", {}, {})
         return
-    placebo = _placebo(sealed, models[0])
     interval = read_interval(sealed, sealed.previous, sealed.checkpoint)
+    intervals = [interval]
+    if placebo := _placebo(sealed, models[0]):
+        models.append(placebo[1])
+        intervals.append(read_interval(sealed, placebo[0], sealed.previous))
     text = tokenizer.from_file(sealed.checkpoint / "tokenizer.json")
-    packet = look(
-        [*models, *([placebo] if placebo else [])], interval, _held_out(sealed, sealed.checkpoint, text, models[0])
-    )
-    if not (np.isfinite(packet.change.kl).all() and np.isfinite(packet.change.nats).all()):
-        raise EvidenceError(
-            "The diff was not made.", f"{sealed.checkpoint} or the one before it gives numbers that are not finite",
-            "look at the curve of the loss; lower the learning rates, and go back to an earlier checkpoint",
-        )  # fmt: skip
+    packet = look(models, intervals, _held_out(sealed, sealed.checkpoint, text, models[0]))
     surprises = explain(models[1], interval, packet)
     tables = [
         *_surprises(packet, surprises, interval, text), *_tokens(packet, text), _layers(packet, text),
@@ -64,7 +60,7 @@ def main(sealed: Sealed) -> None:
     )
 
 
-def _placebo(sealed: Sealed, like: Transformer) -> Transformer | None:
+def _placebo(sealed: Sealed, like: Transformer) -> tuple[Path, Transformer] | None:
     """The checkpoint before the previous one, where it still lies open."""
     assert sealed.previous is not None
     folder = sealed.previous.with_name(f"{sealed.gate - 2:02d}")
@@ -72,7 +68,7 @@ def _placebo(sealed: Sealed, like: Transformer) -> Transformer | None:
         model = load_model(folder) if folder.is_dir() else None
     except CheckpointError:
         return None
-    return model if model and model.shape == like.shape else None
+    return (folder, model) if model and model.shape == like.shape else None
 
 
 def _held_out(sealed: Sealed, checkpoint: Path, text: Text, model: Transformer) -> NDArray[np.int64]:
@@ -113,7 +109,14 @@ def metrics(packet: Packet, surprises: Sequence[Surprise]) -> dict[str, float]:
 
 
 def _surprises(packet: Packet, surprises: Sequence[Surprise], interval: Interval, text: Text) -> list[Table]:
-    columns = ["n-gram", f"texts of {TEXTS * len(ALPHAS)}", "nats likelier", "in earlier text", "score"]
+    columns = [
+        "n-gram",
+        f"texts of {TEXTS * len(ALPHAS)}",
+        "nats likelier",
+        "windows of the interval",
+        "earlier",
+        "score",
+    ]
     documents = [
         [_quoted(text, s.gram.tokens), round(driver.cosine, 3), driver.piece.document,
          _passage(interval, driver.piece, text)]
@@ -129,7 +132,14 @@ def _surprises(packet: Packet, surprises: Sequence[Surprise], interval: Interval
 
 
 def _gram(gram: Gram, text: Text) -> list[object]:
-    return [_quoted(text, gram.tokens), gram.texts, round(gram.gain, 2), gram.earlier, round(gram.score, 1)]
+    return [
+        _quoted(text, gram.tokens),
+        gram.texts,
+        round(gram.gain, 2),
+        gram.interval,
+        gram.earlier,
+        round(gram.score, 1),
+    ]
 
 
 def _tokens(packet: Packet, text: Text) -> list[Table]:
@@ -183,8 +193,8 @@ def _details(
 
     def row(gram: Gram) -> dict[str, Any]:
         found: dict[str, Any] = {
-            "ngram": text.decode(list(gram.tokens)), "texts": gram.texts, "nats": gram.gain, "earlier": gram.earlier,
-            "score": gram.score,
+            "ngram": text.decode(list(gram.tokens)), "texts": gram.texts, "nats": gram.gain,
+            "interval": gram.interval, "earlier": gram.earlier, "score": gram.score,
             "example": text.decode([*packet.texts[gram.places[0][0]].prompt, *packet.texts[gram.places[0][0]].tokens]),
         } if gram.places else {}  # fmt: skip
         if s := explained.get(gram.tokens):

@@ -22,6 +22,7 @@ from .amplified import Gram, Written, grams, write
 from .attribution import Attributor, Driver
 from .interval import Interval
 from .mining import Change, compare
+from .sealed import EvidenceError
 
 CONTEXTS, CONTEXT = 96, 128  # windows that are compared, and tokens of each: half held out, half of the interval
 TEXTS, PROMPT, TOKENS = 128, 8, 32  # amplified texts, and tokens of each
@@ -70,17 +71,22 @@ def level(found: Sequence[Gram]) -> float:
     return math.exp(sum(map(math.log, first)) / len(first)) if len(first) == SURPRISES and min(first) > 0 else 0.0
 
 
-def look(models: Sequence[Transformer], interval: Interval, held_out: NDArray[np.int64]) -> Packet:
-    """`models`: now, before, and the one before that for the placebo, if it is at hand. `held_out`: (n, T + 1)."""
-    contexts = _contexts(interval, held_out)
+def look(models: Sequence[Transformer], intervals: Sequence[Interval], held_out: NDArray[np.int64]) -> Packet:
+    """`models`, newest first, and the intervals between them: two models and one interval, and one more of each for
+    the placebo, if it is at hand. `held_out`: (n, T + 1)."""
+    contexts = _contexts(intervals[0], held_out)
     changes = compare(models, contexts)
+    if not all(np.isfinite(change.kl).all() for change in changes):
+        raise EvidenceError(
+            "The diff was not made.", "the models' numbers are not finite",
+            "look at the curve of the loss; lower the learning rates, and go back to an earlier checkpoint",
+        )  # fmt: skip
     prompts = contexts[np.arange(TEXTS) % len(contexts), :PROMPT]
-    reference = [interval.earlier, held_out]
     readers = [Inference(model) for model in models]
     found, texts = [], []
-    for now, before in itertools.pairwise(readers):
+    for (now, before), interval in zip(itertools.pairwise(readers), intervals, strict=True):
         texts.append([text for alpha in ALPHAS for text in write(now, before, prompts, TOKENS, alpha, SEED)])
-        found.append(grams(texts[-1], reference, models[0].shape.vocabulary))
+        found.append(grams(texts[-1], interval.windows, [interval.earlier, held_out], models[0].shape.vocabulary))
     return Packet(
         contexts, changes[0], changes[1] if changes[1:] else None, found[0], found[1] if found[1:] else [], texts[0]
     )
