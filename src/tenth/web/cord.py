@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +24,8 @@ from tenth.errors import RunRefused, TenthError
 from tenth.web.trust import Guard, Place, Seal, refusal, session_of
 
 ALIVE_SECONDS = 2.0
+PULLERS = 8
+"""Pulls that are under way at once."""
 
 
 def application(folder: Path, place: Place, seal: Seal) -> ASGIApp:
@@ -33,7 +36,8 @@ def application(folder: Path, place: Place, seal: Seal) -> ASGIApp:
             Route("/cord/{run}/alive", _alive, methods=["GET", "OPTIONS"]),
         ]
     )
-    app.state.folder, app.state.origin = folder, place.origin
+    app.state.folder, app.state.origin, app.state.asked = folder, place.origin, {}
+    app.state.pulls = ThreadPoolExecutor(PULLERS)  # for nothing else
     return Guard(app, place=place, seal=seal, port=place.port + 1, origin=place.origin)
 
 
@@ -49,7 +53,8 @@ async def _pull(request: Request) -> Response:
     session = session_of(request)
     if run is None or not session.may("watcher"):
         return _shared(request, refusal(403 if run else 404, "nothing was stopped", "tenth pull, from a shell"))
-    return _shared(request, await asyncio.to_thread(_stop, run, session.name))
+    pulls: ThreadPoolExecutor = request.app.state.pulls
+    return _shared(request, await asyncio.get_running_loop().run_in_executor(pulls, _stop, run, session.name))
 
 
 def _stop(run: Path, name: str) -> Response:
@@ -64,7 +69,10 @@ async def _alive(request: Request) -> Response:
     run = _run(request)
     if run is None:
         return _shared(request, refusal(404, "there is no such run"))
-    return _shared(request, JSONResponse(await asyncio.to_thread(_ask, run)))
+    asked: dict[Path, asyncio.Task[dict[str, Any]]] = request.app.state.asked
+    if run not in asked or asked[run].done():  # many tabs, one question: none of them stands in a pull's way
+        asked[run] = asyncio.create_task(asyncio.to_thread(_ask, run))
+    return _shared(request, JSONResponse(await asyncio.shield(asked[run])))
 
 
 def _ask(run: Path) -> dict[str, Any]:

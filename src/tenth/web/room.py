@@ -76,7 +76,7 @@ class Room:
                 moved = await self._take_in()
                 if not moved:
                     with contextlib.suppress(TimeoutError):
-                        await asyncio.wait_for(self._wake.wait(), IDLE_SECONDS)
+                        await asyncio.wait_for(self._wake.wait(), IDLE_SECONDS * (5 if self.over else 1))
                 await asyncio.sleep(BATCH_SECONDS if moved < BEHIND else 0)
                 self._wake.clear()
         finally:
@@ -107,6 +107,7 @@ class Room:
         if moved:
             if not self.live:
                 await asyncio.to_thread(self._from_log)
+                self.version += 1
             await self._tell()
         return moved
 
@@ -128,13 +129,20 @@ class Room:
             with contextlib.suppress(OSError, ValueError, RunRefused):
                 async for message in self._watch(None):
                     self._heed(message)
+            before = (self.live, self.status)
             if self.live:
                 self.live = False
                 self.progress, self.pace = {}, None
             await asyncio.to_thread(self._from_log)
-            self.version += 1
-            await self._tell()
-            await asyncio.sleep(IDLE_SECONDS / 2)
+            if before != (self.live, self.status):
+                self.version += 1
+                await self._tell()
+            await asyncio.sleep(IDLE_SECONDS * (5 if self.over else 0.5))
+
+    @property
+    def over(self) -> bool:
+        """Closed, and nobody holds it: nothing follows."""
+        return not self.live and self.status.get("stance") == "CLOSED"
 
     async def _watch(self, name: str | None) -> AsyncIterator[Message]:
         reader, writer = await connect(self.path)

@@ -1,6 +1,8 @@
 // @ts-check
 // What is new, from the one event stream of this browser; without shared workers, from a stream of this page.
 
+import { pulse } from "./pulse.js";
+
 /**
  * @typedef {{stance: string, gate: number, gates: number, signatories: string[], consents: string[], objections: string[],
  *   waiting_for: string[], spent: Compute, ceiling: Compute, limit?: Compute, anchor: string, dossier: string | null,
@@ -39,18 +41,23 @@ const trusted = (url) => {
  */
 export const listen = (run, cursor, heard) => {
   const said = (/** @type {any} */ message) => {
+    if (message.pulse) dispatchEvent(new CustomEvent("pulse", { detail: message.pulse }));
     if ("lost" in message) document.body.toggleAttribute("data-lost", message.lost);
     if (message.messages) heard(message.messages);
   };
-  if (!("SharedWorker" in window)) return alone(run, cursor, said);
+  const cord = document.body.dataset.cord ?? "";
+  if (!("SharedWorker" in window)) {
+    if (run) pulse(cord, run, (found) => said({ pulse: found }));
+    return alone(run, cursor, said);
+  }
   const worker = new SharedWorker(trusted(document.body.dataset.worker ?? ""), { name: "tenth", type: "module" });
   worker.port.onmessage = ({ data }) => said(data);
-  const here = () => worker.port.postMessage({ run, cursor });
+  const here = () => worker.port.postMessage({ run, cursor, cord });
   let told = 0;
   const used = () => {
     if (performance.now() - told < 500) return;
     told = performance.now();
-    worker.port.postMessage({ run, cursor, used: true });
+    worker.port.postMessage({ run, cursor, cord, used: true });
   };
   for (const name of ["focus", "pointerdown", "keydown"]) addEventListener(name, used, { capture: true, passive: true });
   document.addEventListener("visibilitychange", () => { if (!document.hidden) used(); });

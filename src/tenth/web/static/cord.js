@@ -4,7 +4,6 @@
 import { at, el, writing } from "./dom.js";
 
 const LIVE_MS = 5_000;
-const ROUND_MS = 1_500;
 /** After so long without an answer, the other way is tried, too. */
 const SECOND_WAY_MS = 400;
 
@@ -30,19 +29,15 @@ export const cord = (run) => {
     if (state.textContent !== said) state.textContent = said;
   };
 
-  const round = async () => {
-    const began = performance.now();
-    try {
-      const answer = await fetch(`${base}/alive`, { credentials: "include", signal: AbortSignal.timeout(LIVE_MS - 500) });
-      const found = await answer.json();
-      empty = !found.live;
-      if (found.live) {
-        heard = performance.now();
-        place.dataset.round = String(Math.round(heard - began));
-      } else heard = -Infinity;
-    } catch { empty = false; }
+  addEventListener("pulse", (event) => {
+    const found = /** @type {CustomEvent<import("./pulse.js").Pulse>} */ (event).detail;
+    empty = found.reached && !found.live;
+    if (found.live) {
+      heard = performance.now();
+      place.dataset.round = String(found.round);
+    } else heard = -Infinity;
     show();
-  };
+  });
 
   /** @param {number} pressed */
   const pull = async (pressed) => {
@@ -83,7 +78,5 @@ export const cord = (run) => {
     event.preventDefault();
     pull(event.timeStamp);
   });
-  round();
-  setInterval(round, ROUND_MS);
   setInterval(show, 500);
 };

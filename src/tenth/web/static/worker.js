@@ -2,6 +2,8 @@
 // One event stream for all tabs of this browser: a browser opens six connections to one port, and tabs are many.
 // Each tab says which run it shows and how far it has read; what comes is handed to every tab of that run.
 
+import { pulse } from "./pulse.js";
+
 /** @typedef {{run: string, cursor?: [number, number], entries?: any[], samples?: {seq: number}[], first?: number}} Message */
 /** @typedef {{run: string | null, seen: number, used: number, waiting: Map<string, Message>}} Tab */
 
@@ -9,6 +11,8 @@
 const tabs = new Map();
 /** How far each run that somebody looks at was read. @type {Map<string, [number, number]>} */
 const places = new Map();
+/** What ends the questions about the cord of each run. @type {Map<string, () => void>} */
+const pulses = new Map();
 /** @type {EventSource | null} */
 let source = null;
 let lost = false;
@@ -74,7 +78,12 @@ setInterval(() => { for (const [port, tab] of tabs) hand(port, tab); }, LATER_MS
 
 const prune = () => {
   for (const [port, tab] of tabs) if (Date.now() - tab.seen > GONE) tabs.delete(port);
-  for (const run of places.keys()) if (![...tabs.values()].some((tab) => tab.run === run)) places.delete(run);
+  for (const run of places.keys()) {
+    if ([...tabs.values()].some((tab) => tab.run === run)) continue;
+    places.delete(run);
+    pulses.get(run)?.();
+    pulses.delete(run);
+  }
 };
 
 /** @param {MessagePort} port */
@@ -95,6 +104,11 @@ const welcome = (port) => {
     tabs.set(port, { run: data.run, seen: Date.now(), used: performance.now(), waiting: new Map() });
     prune();
     port.postMessage({ lost });
+    if (data.run && !pulses.has(data.run)) {
+      pulses.set(data.run, pulse(data.cord, data.run, (found) => {
+        for (const [other, tab] of tabs) if (tab.run === data.run) other.postMessage({ pulse: found });
+      }));
+    }
     if (data.run && !places.has(data.run)) {
       places.set(data.run, data.cursor);
       open();
@@ -104,5 +118,3 @@ const welcome = (port) => {
 
 // @ts-ignore: the global scope of a shared worker
 self.onconnect = (event) => welcome(event.ports[0]);
-
-export {};
