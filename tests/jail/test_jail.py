@@ -246,6 +246,24 @@ def test_the_memory_that_programs_inherit_holds_nothing_of_earlier_ones(jail: Ja
     assert b"-5150" not in held
 
 
+def test_a_jail_that_is_frozen_for_a_while_changes_no_verdict() -> None:
+    """A pull freezes everyone: the clock goes on, and a program's time must not (promise 3)."""
+    slow = Program("import time\ndef f():\n time.sleep(0.3)\n return 1", "f", [[]], Limits(seconds=1.5))
+    with keeper.opened() as jail:
+        mine = children(os.getpid())
+        freezing = (
+            "import os, signal, sys, time\npids = [int(one) for one in sys.argv[1:]]\ntime.sleep(0.1)\n"
+            "for number in (signal.SIGSTOP, signal.SIGCONT):\n"
+            " [os.kill(one, number) for one in pids]\n time.sleep(2.5)\n"
+        )
+        inside = [str(one) for one in mine if b"zygote.py" in Path(f"/proc/{one}/cmdline").read_bytes()]
+        with subprocess.Popen([sys.executable, "-c", freezing, *inside]) as freezer:
+            outcomes = list(jail.run_all([slow] * 3))
+            freezer.terminate()
+    assert [one.verdict for one in outcomes] == [wire.RETURNED] * 3
+    assert max(one.seconds for one in outcomes) > 2, "one of them was frozen"
+
+
 def test_a_zygote_that_dies_is_an_error_of_the_jail_and_nothing_is_left(monkeypatch: pytest.MonkeyPatch) -> None:
     before = children(os.getpid())
     with keeper.opened() as jail:

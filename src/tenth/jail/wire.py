@@ -13,7 +13,6 @@ from __future__ import annotations
 import json
 import select
 import socket
-import time
 from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -29,7 +28,7 @@ MAX_SAID = 4_096
 as a flood."""
 AT_ONCE = 2
 """Programs that one zygote has before it: one runs, one waits."""
-GRACE_SECONDS = 30.0
+GRACE_SECONDS, TICK_SECONDS = 30.0, 0.25
 """A zygote that takes so much longer than its program's limit is broken."""
 
 RETURNED, RAISED, LEFT, TIMEOUT = "returned", "raised", "left", "timeout"
@@ -166,9 +165,11 @@ class Jail:
         poll = select.poll()
         for one in busy:
             poll.register(one.link, select.POLLIN)
-        until = min(one.until for one in busy)
-        if not (events := poll.poll(1000 * max(0.0, until - time.monotonic()))):
-            raise JailError("the jail is given up", "a zygote does not answer", "start another jail")
+        left = GRACE_SECONDS + max(program.limits.seconds for one in busy for _, program in one.waiting)
+        while not (events := poll.poll(1000 * TICK_SECONDS)):
+            left -= TICK_SECONDS  # counted in ticks: time in which all of us were frozen is no one's fault
+            if left <= 0:
+                raise JailError("the jail is given up", "a zygote does not answer", "start another jail")
         heard = {descriptor for descriptor, _ in events}
         return [one for one in busy if one.link.fileno() in heard]
 
@@ -189,7 +190,6 @@ class _Zygote:
     def __init__(self, link: socket.socket) -> None:
         self.link = link
         self.waiting: deque[tuple[int, Program]] = deque()
-        self.until = 0.0
 
     def can_take(self) -> bool:
         return len(self.waiting) < AT_ONCE
@@ -213,8 +213,6 @@ class _Zygote:
             self.link.sendall(line)
         except OSError as error:
             raise _gone(error.strerror or str(error)) from None
-        if not self.waiting:
-            self.until = time.monotonic() + limits.seconds + GRACE_SECONDS
         self.waiting.append((number, program))
         return None
 
@@ -225,10 +223,7 @@ class _Zygote:
         except OSError as error:
             raise _gone(error.strerror or str(error)) from None
         number, program = self.waiting.popleft()
-        outcome = _outcome(record, number, len(program.inputs))
-        if self.waiting:
-            self.until = time.monotonic() + self.waiting[0][1].limits.seconds + GRACE_SECONDS
-        return number, outcome
+        return number, _outcome(record, number, len(program.inputs))
 
 
 def _gone(found: str) -> JailError:

@@ -29,6 +29,7 @@ PR_SET_CHILD_SUBREAPER, PR_SET_SECCOMP, MODE_FILTER = 36, 22, 2
 MOST_SAID = 4_096
 START_SECONDS = 15.0
 """For a forked process to come as far as the program."""
+TICK_SECONDS = 0.25
 BEGUN = b" "
 """Its first word in the pipe of answers: from here on the program's time counts."""
 NOT_SEALED = 70
@@ -116,12 +117,14 @@ def _watch(pid: int, buffers: dict[int, bytearray], seconds: float) -> tuple[str
     lengths = dict.fromkeys(buffers, 0)
     for descriptor in (process, *buffers):
         poll.register(descriptor, select.POLLIN)
-    until, begun, end = time.monotonic() + START_SECONDS, False, ""
+    left, begun, end = START_SECONDS, False, ""
     while not end:
         if not begun and any(lengths.values()):
-            until, begun = time.monotonic() + seconds, True
-        events = dict(poll.poll(max(0.0, 1000 * (until - time.monotonic()))))
-        if not events:
+            left, begun = seconds, True
+        before, most = time.monotonic(), max(0.0, min(left, TICK_SECONDS))
+        events = dict(poll.poll(1000 * most))
+        left -= min(time.monotonic() - before, most)  # whoever is frozen in between loses a tick and no more
+        if not events and left <= 0:
             end = "timeout"
         for descriptor in [one for one in buffers if one in events]:
             view = memoryview(buffers[descriptor])[lengths[descriptor] :]
