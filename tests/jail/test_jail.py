@@ -62,6 +62,15 @@ def test_outcomes_come_in_order(jail: Jail) -> None:
     assert [one.answers[0].value for one in jail.run_all(programs)] == list(range(20))
 
 
+def test_outcomes_of_one_asking_are_never_taken_for_those_of_another(jail: Jail) -> None:
+    first = jail.run_all([Program("def f(n): return n", "f", [[n]]) for n in range(5)])
+    assert next(first).answers[0].value == 0
+    with pytest.raises(JailError, match="no program is taken"):
+        jail.run(HONEST)
+    first.close()
+    still_runs(jail)
+
+
 def test_all_probes_are_held_and_are_many() -> None:
     assert len(probes.PROBES) >= 24
     assert len({probe.name for probe in probes.PROBES}) == len(probes.PROBES)

@@ -14,7 +14,7 @@ import json
 import select
 import socket
 from collections import deque
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Generator, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -136,12 +136,23 @@ class Jail:
         """Raises JailError."""
         return next(self.run_all([program]))
 
-    def run_all(self, programs: Iterable[Program]) -> Iterator[Outcome]:
+    def run_all(self, programs: Iterable[Program]) -> Generator[Outcome, None, None]:
         """The outcomes in the order of the programs, which are taken as they can be run. Raises JailError.
 
-        Whoever leaves before the last outcome leaves the jail unusable: answers of others would come up first.
+        Not while another such iteration goes on. Whoever leaves one early waits for what still runs.
         """
-        source = enumerate(programs)
+        if any(one.waiting for one in self._zygotes):
+            found = "programs are running that were given before"
+            raise JailError("no program is taken", found, "take all outcomes, or close the iterator, first")
+        try:
+            yield from self._outcomes(enumerate(programs))
+        except GeneratorExit:
+            for one in self._zygotes:
+                while one.waiting:
+                    one.hear()
+            raise
+
+    def _outcomes(self, source: Iterator[tuple[int, Program]]) -> Iterator[Outcome]:
         found: dict[int, Outcome] = {}
         given, more = 0, True
         while True:
