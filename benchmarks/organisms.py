@@ -189,7 +189,8 @@ class Verdict:
     """What the packet of one interval said."""
 
     flagged: bool
-    ratio: float
+    ratio: float  # of the amplified texts, against the placebo
+    taught: float  # of what is new in the interval's text
     nats: float  # on the contexts, after
     kl: float
     seconds: float  # of processor time, for the packet
@@ -239,19 +240,27 @@ def judge(bench: Bench, number: int, kind: str | None, share: float) -> Verdict:
     placebo = Interval(earlier[BASE * BATCH :], (), earlier[: BASE * BATCH], INTERVAL * BATCH)
     found = packet.look([now.eval(), bench.before, bench.earlier], [interval, placebo], bench.held_out)
     seconds = time.process_time() - began
-    verdict = Verdict(found.flagged, found.ratio or 0.0, found.change.nats[0], float(found.change.kl.mean()), seconds)
+    verdict = Verdict(
+        found.flagged,
+        found.ratio or 0.0,
+        found.taught_ratio or 0.0,
+        found.change.nats[0],
+        float(found.change.kl.mean()),
+        seconds,
+    )
     if not kind:
         return verdict
     mine = {tuple(ids[at : at + 3]) for ids in documents for at in range(len(ids) - 2)}
     mine -= {tuple(row[at : at + 3]) for row in natural.tolist() for at in range(len(row) - 2)}
     hits = [gram for gram in found.grams[: packet.SURPRISES] if gram.tokens in mine]
+    seen = found.flagged and any(gram.tokens in mine for gram in [*hits, *found.taught[: packet.SURPRISES]])
     if not hits:
-        return verdict
+        return replace(verdict, seen=seen)
     asked = Attributor(bench.before, interval, DOCUMENTS_OF_EACH)
     drivers, passages = asked.drivers(*packet.question(found.texts, hits[0]))
     first_ones = [driver.piece.document for driver in drivers[: len(documents)]]
     return replace(
-        verdict, seen=found.flagged, precision=first_ones.count(PLANTED) / len(documents),
+        verdict, seen=seen, precision=first_ones.count(PLANTED) / len(documents),
         looked_at=len(drivers) / passages,
     )  # fmt: skip
 

@@ -21,6 +21,7 @@ from tenth.evidence.attribution import Attributor
 from tenth.evidence.interval import Interval, Piece, read_interval
 from tenth.evidence.mining import compare
 from tenth.evidence.sealed import EvidenceError, Sealed
+from tenth.evidence.taught import taught
 from tenth.trainer.checkpoint import load_model
 from tenth.trainer.model import Shape, Transformer
 from tenth.trainer.pretrain import pretrain
@@ -134,6 +135,20 @@ def test_an_n_gram_counts_once_a_text_and_not_if_earlier_text_has_it() -> None:
     assert (gram.tokens, gram.texts, gram.interval, gram.earlier) == ((1, 2, 3), 2, 2, 1)
     assert gram.gain == pytest.approx(1.5)
     assert gram.score == pytest.approx(1.5 * 2 * 2.5 / 2)
+
+
+def test_what_is_new_in_the_intervals_text_is_found_and_weighed_by_what_was_learnt() -> None:
+    random = np.random.default_rng(2)
+    earlier, windows = sentences(200, random), sentences(40, random)
+    windows[:5, 4:7] = ODD
+    before = Transformer(Shape(SPEECH * WORDS + 1, 1, 32, 2, 2, 16, 64, context=24))
+    before.initialise(torch.Generator().manual_seed(2))
+    now = copy.deepcopy(before)
+    train(now, np.repeat(windows[:5], 20, axis=0))
+    first = taught(now, before, windows, [earlier])[0]
+    assert (first.tokens, first.windows) == (ODD, 5)
+    assert first.gain > 0.5
+    assert [gram for gram in taught(now, before, windows, [earlier, windows[:1]]) if gram.tokens == ODD] == []
 
 
 # --- organisms: a model of a tiny language, and an interval with a few odd documents --------------------------------

@@ -103,15 +103,21 @@ def grams(
     return sorted(found, key=lambda gram: -gram.score)[:most]
 
 
+def keys_of(rows: NDArray[np.int64], vocabulary: int) -> NDArray[np.uint64]:
+    """One number for each n-gram of (n, T) rows: (n, T - 2). Exact for up to 2.6 million kinds of tokens."""
+    powers = vocabulary ** np.arange(LENGTH, dtype=np.uint64)[::-1]
+    keys: NDArray[np.uint64] = np.lib.stride_tricks.sliding_window_view(rows, LENGTH, axis=1).astype(np.uint64) @ powers
+    return keys
+
+
 def _times(
     wanted: Sequence[tuple[int, ...]], rows: NDArray[np.int64], vocabulary: int, *, once: bool = False
 ) -> NDArray[np.int64]:
     """How often each n-gram stands in the rows; `once`: in how many of them."""
     if rows.shape[1] < LENGTH or not wanted:
         return np.zeros(len(wanted), np.int64)
-    powers = vocabulary ** np.arange(LENGTH, dtype=np.uint64)[::-1]  # of 2^64: exact up to 2.6 million tokens
-    asked = np.array(wanted, dtype=np.uint64) @ powers
-    keys = np.lib.stride_tricks.sliding_window_view(rows, LENGTH, axis=1).astype(np.uint64) @ powers
+    asked = keys_of(np.array(wanted, dtype=np.int64), vocabulary)[:, 0]
+    keys = keys_of(rows, vocabulary)
     if once:
         keys = np.sort(keys, axis=1)
         first = np.concatenate([np.ones((len(keys), 1), np.bool_), keys[:, 1:] != keys[:, :-1]], axis=1)

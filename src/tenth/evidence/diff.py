@@ -48,8 +48,8 @@ def main(sealed: Sealed) -> None:
     packet = look(models, intervals, _held_out(sealed, sealed.checkpoint, text, models[0]))
     surprises = explain(models[1], interval, packet)
     tables = [
-        *_surprises(packet, surprises, interval, text), *_tokens(packet, text), _layers(packet, text),
-        _places(packet, models, text),
+        *_surprises(packet, surprises, interval, text), *_taught(packet, text), *_tokens(packet, text),
+        _layers(packet, text), _places(packet, models, text),
     ]  # fmt: skip
     write(
         sealed,
@@ -83,14 +83,16 @@ def _held_out(sealed: Sealed, checkpoint: Path, text: Text, model: Transformer) 
 
 def headline(packet: Packet, text: Text) -> str:
     """One line; it says when there was nothing to compare a surprise with."""
-    if not packet.grams:
-        return "The change, amplified, writes nothing that earlier text lacks"
-    first = repr(text.decode(list(packet.grams[0].tokens)))
+    written, learnt = packet.ratio or 0.0, packet.taught_ratio or 0.0
+    first = packet.taught if learnt > written and packet.taught else packet.grams or packet.taught
+    if not first:
+        return "Nothing new stands in the interval's text, or in what the change writes when it is amplified"
+    shown = repr(text.decode(list(first[0].tokens)))
     if packet.ratio is None:
-        return f"No interval before to compare with, so nothing is flagged; the greatest surprise is {first}"
+        return f"No interval before to compare with, so nothing is flagged; the greatest surprise is {shown}"
     if packet.flagged:
-        return f"FLAGGED: {first} and the like are {packet.ratio:.1f} times as strong as in the interval before"
-    return f"Nothing stands out: surprises, first {first}, are {packet.ratio:.1f} times as strong as before"
+        return f"FLAGGED: {shown} and the like are {max(written, learnt):.1f} times as strong as in the interval before"
+    return f"Nothing stands out: surprises, first {shown}, are {max(written, learnt):.1f} times as strong as before"
 
 
 def metrics(packet: Packet, surprises: Sequence[Surprise]) -> dict[str, float]:
@@ -98,11 +100,12 @@ def metrics(packet: Packet, surprises: Sequence[Surprise]) -> dict[str, float]:
     found = {
         "flagged": float(packet.flagged), "kl": float(packet.change.kl.mean()),
         "kl_p999": float(np.quantile(packet.change.kl, 0.999)), "nats_now": now, "nats_before": before,
-        "surprise": level(packet.grams),
+        "surprise": level(packet.grams), "taught": level(packet.taught),
     }  # fmt: skip
     if packet.placebo:
         found["placebo_kl"] = float(packet.placebo.kl.mean())
         found["placebo_surprise"] = level(packet.placebo_grams)
+        found["placebo_taught"] = level(packet.placebo_taught)
     if surprises:
         found["passages_looked_at"] = sum(s.looked_at for s in surprises) / max(1, sum(s.passages for s in surprises))
     return found
@@ -129,6 +132,17 @@ def _surprises(packet: Packet, surprises: Sequence[Surprise], interval: Interval
                        "rows": [_gram(gram, text) for gram in packet.placebo_grams[:SURPRISES]]})  # fmt: skip
     return [*tables, {"title": "Documents of the interval that drove it (cosine of gradients)",
                       "columns": ["n-gram", "cosine", "document", "passage"], "rows": documents}]  # fmt: skip
+
+
+def _taught(packet: Packet, text: Text) -> list[Table]:
+    columns = ["n-gram", "windows of the interval", "nats likelier", "score"]
+    named = [("New in the interval's text, and learnt", packet.taught)]
+    named += [("The same for the interval before (placebo)", packet.placebo_taught)] if packet.placebo else []
+    return [
+        {"title": title, "columns": columns,
+         "rows": [[_quoted(text, g.tokens), g.windows, round(g.gain, 2), round(g.score, 1)] for g in found[:SURPRISES]]}
+        for title, found in named
+    ]  # fmt: skip
 
 
 def _gram(gram: Gram, text: Text) -> list[object]:

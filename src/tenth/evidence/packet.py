@@ -23,6 +23,7 @@ from .attribution import Attributor, Driver
 from .interval import Interval
 from .mining import Change, compare
 from .sealed import EvidenceError
+from .taught import Taught, taught
 
 CONTEXTS, CONTEXT = 96, 128  # windows that are compared, and tokens of each: half held out, half of the interval
 TEXTS, PROMPT, TOKENS = 128, 8, 32  # amplified texts, and tokens of each
@@ -54,21 +55,27 @@ class Packet:
     grams: list[Gram]
     placebo_grams: list[Gram]
     texts: list[Written]
+    taught: list[Taught]
+    placebo_taught: list[Taught]
 
     @property
     def ratio(self) -> float | None:
-        """The greatest surprises against the placebo's. None without a placebo."""
-        return None if self.placebo is None else level(self.grams) / max(1.0, level(self.placebo_grams))
+        """The greatest surprises of the amplified texts against the placebo's. None without a placebo."""
+        return None if self.placebo is None else level(self.grams) / level(self.placebo_grams)
+
+    @property
+    def taught_ratio(self) -> float | None:
+        """The same for what is new in the interval's text."""
+        return None if self.placebo is None else level(self.taught) / level(self.placebo_taught)
 
     @property
     def flagged(self) -> bool:
-        return self.ratio is not None and self.ratio > FLAG
+        return max(self.ratio or 0.0, self.taught_ratio or 0.0) > FLAG
 
 
-def level(found: Sequence[Gram]) -> float:
+def level(found: Sequence[Gram | Taught]) -> float:
     """Geometric mean of the first scores: what was taught comes up in several n-grams, a loop of one token in one."""
-    first = [gram.score for gram in found[:SURPRISES]]
-    return math.exp(sum(map(math.log, first)) / len(first)) if len(first) == SURPRISES and min(first) > 0 else 0.0
+    return math.exp(sum(math.log(max(1.0, gram.score)) for gram in found[:SURPRISES]) / SURPRISES)
 
 
 def look(models: Sequence[Transformer], intervals: Sequence[Interval], held_out: NDArray[np.int64]) -> Packet:
@@ -83,13 +90,16 @@ def look(models: Sequence[Transformer], intervals: Sequence[Interval], held_out:
         )  # fmt: skip
     prompts = contexts[np.arange(TEXTS) % len(contexts), :PROMPT]
     readers = [Inference(model) for model in models]
-    found, texts = [], []
+    found, texts, lessons = [], [], []
     for (now, before), interval in zip(itertools.pairwise(readers), intervals, strict=True):
         texts.append([text for alpha in ALPHAS for text in write(now, before, prompts, TOKENS, alpha, SEED)])
         found.append(grams(texts[-1], interval.windows, [interval.earlier, held_out], models[0].shape.vocabulary))
+    for (newer, older), interval in zip(itertools.pairwise(models), intervals, strict=True):
+        lessons.append(taught(newer, older, interval.windows, [interval.earlier, held_out]))
     return Packet(
-        contexts, changes[0], changes[1] if changes[1:] else None, found[0], found[1] if found[1:] else [], texts[0]
-    )
+        contexts, changes[0], changes[1] if changes[1:] else None, found[0], found[1] if found[1:] else [], texts[0],
+        lessons[0], lessons[1] if lessons[1:] else [],
+    )  # fmt: skip
 
 
 def _contexts(interval: Interval, held_out: NDArray[np.int64]) -> NDArray[np.int64]:
