@@ -8,9 +8,9 @@ from typing import Any
 
 from record import QUIET, RESULTS, ROOT, holds
 
-ORDER = ("pull", "quarantine", "escapes", "pull_cli", "log_appends", "faults", "verify", "sealing", "oversight_cost")
-ORDER += ("control_room", "resume", "checkpoint", "transfer", "data_preparation", "generation", "trainer_step")
-ORDER += ("organisms", "alarms", "ablations", "peers/run", "peers/gpu")
+ORDER = ("pull", "quarantine", "escapes", "jail", "pull_cli", "log_appends", "faults", "verify", "sealing")
+ORDER += ("oversight_cost", "control_room", "resume", "checkpoint", "transfer", "data_preparation", "generation")
+ORDER += ("trainer_step", "organisms", "alarms", "ablations", "peers/run", "peers/gpu")
 """Their place in the document."""
 LONG = ("faults", "control_room", "organisms", "alarms", "ablations", "transfer", "peers/run", "peers/gpu")
 """Too long to be measured by default."""
