@@ -10,9 +10,9 @@ from record import QUIET, RESULTS, ROOT, holds
 
 ORDER = ("pull", "quarantine", "escapes", "jail", "pull_cli", "log_appends", "faults", "verify", "sealing")
 ORDER += ("oversight_cost", "control_room", "resume", "checkpoint", "transfer", "data_preparation", "generation")
-ORDER += ("trainer_step", "organisms", "alarms", "ablations", "peers/run", "peers/gpu")
+ORDER += ("trainer_step", "organisms", "packet", "alarms", "ablations", "peers/run", "peers/gpu")
 """Their place in the document."""
-LONG = ("faults", "control_room", "organisms", "alarms", "ablations", "transfer", "peers/run", "peers/gpu")
+LONG = ("faults", "control_room", "organisms", "packet", "alarms", "ablations", "transfer", "peers/run", "peers/gpu")
 """Too long to be measured by default."""
 SIGNS = {"<=": "≤", ">=": "≥"}
 NAMES = {"per_second": "mean", "ratio_of_medians": "ratio of medians", "pairs_p50": "median of the pairs"}
