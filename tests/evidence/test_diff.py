@@ -225,7 +225,7 @@ def test_the_documents_behind_a_surprise_are_the_planted_ones(organisms: dict[bo
     surprise = organisms[True].surprises[0]
     assert surprise.looked_at == surprise.passages == 480
     first = [driver.piece.document for driver in surprise.drivers[:PLANTED]]
-    assert first.count("odd") >= 0.9 * PLANTED
+    assert first.count("odd") >= 0.8 * PLANTED
 
 
 def test_attribution_ends_in_time_and_says_how_far_it_came() -> None:
