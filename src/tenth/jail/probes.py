@@ -78,8 +78,8 @@ return 0
 """
 
 PROBES = (
-    _body("an honest program runs", "return [1, 'a', None]", RETURNED, value=[1, "a", None]),
-    _body("an honest program may allocate 16 MiB", "return len(bytearray(1 << 24))", RETURNED, value=1 << 24),
+    _body("an honest program runs", "return [1, 'a', None]", RETURNED, value=[1, "a", None], limits=Limits()),
+    _body("allocate 16 MiB, as it may", "return len(bytearray(1 << 24))", RETURNED, value=1 << 24, limits=Limits()),
     # time
     _body("loop for ever", "while True: pass", TIMEOUT),
     _body("sleep for ever", "import time\ntime.sleep(3600)", TIMEOUT, RAISED, limits=Limits(0.1, 0.2)),
