@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import json
+import os
 import random
+import subprocess
+import sys
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from house.repo import ROOT
 from puzzles import Puzzles, chains
 from puzzles.env import HIDDEN, ROLES, SHOWN
 from puzzles.operations import BY_NAME, OPERATIONS
@@ -161,3 +166,18 @@ def test_trl_can_call_it(jail: Jail) -> None:
     assert reward(completions=spoken, task=columns["task"]) == [1.0, 0.0, 1.0]
     with pytest.raises(ValueError, match="no such task"):
         reward(completions=["x"], task=["?"])
+
+
+def test_trls_own_trainer_is_rewarded_by_the_jail() -> None:
+    """Two steps of GRPOTrainer; an untrained model writes bytes that are no program, and each was tried."""
+    environment = {
+        **os.environ,
+        "PYTHONPATH": str(ROOT / "environments"),
+        "HF_HUB_OFFLINE": "1",
+        "OMP_NUM_THREADS": "1",
+    }
+    command = [sys.executable, str(Path(__file__).with_name("grpo.py"))]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=170, check=False)
+    assert done.returncode == 0, done.stderr[-2000:]
+    said = json.loads(done.stdout.splitlines()[-1])
+    assert said == {"means": [0.0, 0.0], "jail": ["raised"] * 8}

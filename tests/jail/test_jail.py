@@ -286,12 +286,13 @@ def test_a_zygote_that_dies_is_an_error_of_the_jail_and_nothing_is_left(monkeypa
     assert not [one for one in children(os.getpid()) if one in mine]
 
 
-def test_the_jail_dies_with_whoever_started_it() -> None:
+def test_the_jail_dies_with_whoever_started_it(tmp_path: Path) -> None:
     code = (
         "import os, sys, time\nfrom tenth.jail import keeper\n"
         "with keeper.opened() as jail:\n print(os.getpid(), flush=True)\n time.sleep(60)\n"
     )
-    with subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True) as owner:
+    place = {**os.environ, "TMPDIR": str(tmp_path)}
+    with subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True, env=place) as owner:
         assert owner.stdout is not None
         assert int(owner.stdout.readline()) == owner.pid
         below = children(owner.pid)
