@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import signal
 from collections.abc import Callable
 from typing import Any
 
@@ -71,9 +73,6 @@ def test_nothing_is_missed_when_the_server_starts_again(
 def test_the_cord_works_while_the_pages_server_is_stuck(
     live: Callable[..., Live], serve: Callable[..., Served], person: Callable[..., Person]
 ) -> None:
-    import os
-    import signal
-
     run = streaming(live)
     served = serve(run)
     lin = person(served, "lin")
@@ -87,3 +86,24 @@ def test_the_cord_works_while_the_pages_server_is_stuck(
     finally:
         os.kill(served.process.pid, signal.SIGCONT)
     assert run.status()["stance"] == "HALTED"
+
+
+def test_a_supervisor_that_does_not_answer_is_killed_from_any_of_many_tabs(
+    live: Callable[..., Live], serve: Callable[..., Served], person: Callable[..., Person]
+) -> None:
+    """Questions about whether the cord is live hang then, in every tab; none may stand in the pull's way."""
+    run = streaming(live)
+    served = serve(run)
+    lin = person(served, "lin")
+    tabs = [lin.tab(f"/r/{run.name}", wait="commit") for _ in range(7)]
+    for tab in tabs:
+        lin.until(tab, "cord live", ".cord-state", 60)
+    assert run.process is not None
+    os.kill(run.process.pid, signal.SIGSTOP)
+    lin.until(tabs[0], "cord not live", ".cord-state", 20)
+    tabs[3].keyboard.press("p")
+    lin.until(tabs[3], "did not answer and was killed", ".cord-state", 20)
+    assert float(tabs[3].locator("#cord").get_attribute("data-took")) < 10_000
+    assert run.process.wait(5) == -signal.SIGKILL
+    wait_for(lambda: not run.marked(), "the trainer to die with its supervisor")
+    lin.until(tabs[5], "no supervisor holds it", "#stand")

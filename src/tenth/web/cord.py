@@ -80,12 +80,12 @@ def _ask(run: Path) -> dict[str, Any]:
     try:
         wire = Wire(run, ALIVE_SECONDS)
     except RunRefused:
-        return {"live": False}
+        return {"live": False, "held": False}
     try:
         status = wire.ask({"do": "status"})["status"]
-        return {"live": True, "stance": status["stance"]}
+        return {"live": True, "held": True, "stance": status["stance"]}
     except TenthError:
-        return {"live": False}
+        return {"live": False, "held": True}  # it hangs: not live, and no reason to believe that nothing runs
     finally:
         wire.close()
 

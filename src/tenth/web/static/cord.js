@@ -31,7 +31,7 @@ export const cord = (run) => {
 
   addEventListener("pulse", (event) => {
     const found = /** @type {CustomEvent<import("./pulse.js").Pulse>} */ (event).detail;
-    empty = found.reached && !found.live;
+    empty = found.reached && !found.held;
     if (found.live) {
       heard = performance.now();
       place.dataset.round = String(found.round);

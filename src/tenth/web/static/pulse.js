@@ -4,7 +4,7 @@
 const ROUND_MS = 1_500;
 const PATIENCE_MS = 4_500;
 
-/** @typedef {{run: string, reached: boolean, live: boolean, round: number}} Pulse */
+/** @typedef {{run: string, reached: boolean, live: boolean, held: boolean, round: number}} Pulse */
 
 /**
  * Ask again and again, one question at a time. Returns what ends it.
@@ -16,11 +16,11 @@ export const pulse = (cord, run, heard) => {
   const round = async () => {
     const began = performance.now();
     /** @type {Pulse} */
-    const found = { run, reached: false, live: false, round: 0 };
+    const found = { run, reached: false, live: false, held: true, round: 0 };
     try {
       const answer = await fetch(`${cord}/cord/${encodeURIComponent(run)}/alive`, { credentials: "include", signal: AbortSignal.timeout(PATIENCE_MS) });
-      found.live = (await answer.json()).live;
-      found.reached = true;
+      const { live, held } = await answer.json();
+      Object.assign(found, { live, held, reached: answer.ok });
       found.round = Math.round(performance.now() - began);
     } catch { /* said by its silence */ }
     if (over) return;
