@@ -32,14 +32,7 @@ SECONDS = 300.0
 pytestmark = pytest.mark.timeout(400)  # the first test waits for all examples, on a busy machine for minutes
 
 
-class Watched(Live):
-    """With samples often enough for a tenth of a second's training."""
-
-    def charter(self) -> str:
-        return super().charter().replace("[watch]\n", "[watch]\nsamples_per_minute = 600\n")
-
-
-def to_the_second_gate(run: Watched) -> Watched:
+def to_the_second_gate(run: Live) -> Live:
     """Say yes to everything, but pull the cord once while it trains."""
     run.start()
     pulled = False
@@ -69,13 +62,14 @@ def trainer_log(run: Live) -> str:
 
 
 @pytest.fixture(scope="module")
-def runs(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Watched]]:
+def runs(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Live]]:
     """Every example, two tenths of it trained."""
     made = {}
     for name, count in NAMES.items():
-        run = Watched(
+        run = Live(
             tmp_path_factory.mktemp(name), command=[PYTHON, str(EXAMPLES / name / "train.py")], env=ENVIRONMENT,
             prompts=("All ",), silence_seconds=120,
+            samples_per_minute=600,  # often enough for a tenth of a second's training
         )  # fmt: skip
         text = documents(name, count) if name.startswith("trl") else "All work and no play.\n" * 2 * count
         run.documents, run.recipe = {"one.jsonl": text}, RECIPE
@@ -89,7 +83,7 @@ def runs(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Watched
 
 
 @pytest.mark.parametrize("name", list(NAMES))
-def test_an_adapter_lives_under_the_law(name: str, runs: dict[str, Watched]) -> None:
+def test_an_adapter_lives_under_the_law(name: str, runs: dict[str, Live]) -> None:
     run = runs[name]
     events = run.events()
     gates = [entry["body"] for entry in run.entries() if entry["event"] == "reached"]
