@@ -149,4 +149,5 @@ def _children() -> list[int]:
 
 if __name__ == "__main__":
     given = [int(word) for word in sys.argv[1:5]]
-    sys.exit(main(given[0], given[1], given[2], given[3], sys.argv[5:]))
+    # Not sys.exit: while Python ends in order, a signal it handled until then kills it, and hides how the child ended.
+    os._exit(main(given[0], given[1], given[2], given[3], sys.argv[5:]))
