@@ -5,7 +5,6 @@ from __future__ import annotations
 import copy
 import json
 import math
-import time
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,7 +13,8 @@ import numpy as np
 import pytest
 import torch
 
-from client.fake_supervisor import FakeSupervisor, write_listing
+from client.fake_supervisor import FakeSupervisor
+from evidence.small_run import passed
 from tenth.evidence import diff, packet
 from tenth.evidence.amplified import Written, grams
 from tenth.evidence.attribution import Attributor
@@ -24,25 +24,11 @@ from tenth.evidence.sealed import EvidenceError, Sealed
 from tenth.evidence.taught import taught
 from tenth.trainer.checkpoint import load_model
 from tenth.trainer.model import Shape, Transformer
-from tenth.trainer.pretrain import pretrain
-from trainer.tiny import TINY
 
 
 @pytest.fixture(scope="module")
 def run(tmp_path_factory: pytest.TempPathFactory) -> FakeSupervisor:
-    """A small run that has passed three gates."""
-    base = tmp_path_factory.mktemp("diff")
-    root = base / "root"
-    root.mkdir()
-    for i in range(30):
-        (root / f"{i:02d}.txt").write_text("".join(f"line {n} of {i}: {n * i % 97} words\n" for n in range(40)))
-    (base / "run").mkdir()
-    (base / "run" / "recipe.toml").write_text(TINY)
-    listing = write_listing(root, base / "run" / "data.jsonl")
-    supervisor = FakeSupervisor(base / "run", base / "run" / "recipe.toml", listing, root, of=3)
-    for _ in range(3):
-        supervisor.in_this_process(lambda lease: pretrain(lease, time.monotonic()))
-    return supervisor
+    return passed(3, tmp_path_factory.mktemp("diff"))
 
 
 @pytest.fixture

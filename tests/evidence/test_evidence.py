@@ -7,7 +7,6 @@ import math
 import os
 import subprocess
 import sys
-import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -16,31 +15,18 @@ import pytest
 import torch
 
 from client.fake_supervisor import SOURCE, FakeSupervisor, write_listing
+from evidence.small_run import passed
 from tenth.evidence import bpb, completions
 from tenth.evidence.__main__ import main
 from tenth.evidence.bpb import Score, paired_difference, score, totals
 from tenth.evidence.sealed import Sealed, held_out_texts
 from tenth.trainer import tokenizer
 from tenth.trainer.checkpoint import load_model
-from tenth.trainer.pretrain import pretrain
-from trainer.tiny import TINY
 
 
 @pytest.fixture(scope="module")
 def run(tmp_path_factory: pytest.TempPathFactory) -> FakeSupervisor:
-    """A small run that has passed two gates."""
-    base = tmp_path_factory.mktemp("evidence")
-    root = base / "root"
-    root.mkdir()
-    for i in range(30):
-        (root / f"{i:02d}.txt").write_text("".join(f"line {n} of {i}: {n * i % 97} words\n" for n in range(40)))
-    (base / "run").mkdir()
-    (base / "run" / "recipe.toml").write_text(TINY)
-    listing = write_listing(root, base / "run" / "data.jsonl")
-    supervisor = FakeSupervisor(base / "run", base / "run" / "recipe.toml", listing, root, of=2)
-    for _ in range(2):
-        supervisor.in_this_process(lambda lease: pretrain(lease, time.monotonic()))
-    return supervisor
+    return passed(2, tmp_path_factory.mktemp("evidence"))
 
 
 @pytest.fixture

@@ -54,7 +54,7 @@ def read(folder: Path, log_key: PublicKey | None = None) -> Log:
     covered = heads[-1].size if heads else 0
     if len(lines) < covered:
         raise BrokenPromise(7, "entries are missing", f"the last head covers {covered}, there are {len(lines)}")
-    entries = [_entry(index, line) for index, line in enumerate(lines[:covered])]
+    entries = [entry_at(index, line) for index, line in enumerate(lines[:covered])]
     tree = _check(entries, heads, log_key or _own_key(entries))
     begins = f"{heads[0].origin}\n".encode() if heads else b""
     kept = sum(len(line) + 1 for line in lines[:covered])
@@ -74,7 +74,8 @@ def _heads(data: bytes) -> tuple[list[Head], int]:
     return heads, kept
 
 
-def _entry(index: int, line: bytes) -> Entry:
+def entry_at(index: int, line: bytes) -> Entry:
+    """The entry in this line, which must be in its place. Raises BrokenPromise(7)."""
     try:
         entry = Entry.parse(line)
     except BadEncoding as error:

@@ -23,15 +23,13 @@ from tenth.gate.history import History
 from tenth.gate.sealing import data_listing, folder_digest, make_durable, seal
 from tenth.quarantine import sandbox
 from tenth.quarantine.leash import Leash
-from tenth.supervisor.rundir import RunDir
+from tenth.supervisor.rundir import OPEN, RunDir
 
 WAIT = 0.02
 """Seconds to wait for a child before looking again."""
 MOST_EVIDENCE_BYTES = 1 << 30
 MOST_FILES = 20_000
 """In the work folder: more could not be looked at between two moments of the cord."""
-OPEN = ".open"
-"""Where sealed checkpoints lie open while they are needed."""
 
 Steps = Generator[float | None, None, Any]
 """Work in small steps; a step may say how many seconds it can wait."""
@@ -198,7 +196,7 @@ def _run_panel(
         writable=out,
         readable=[run.root, *outside],
         hidden=[*run.neighbours(), *sandbox.hidden_from_everyone()],
-        sealed=[*run.checkpoints(OPEN), run.work, sealed, *_files(run)],
+        sealed=[*run.checkpoints(), run.work, sealed, *_files(run)],
         cwd=run.root,
         env={"TENTH_SEALED": str(sealed), "TENTH_OUT": str(out)},
     )

@@ -14,6 +14,9 @@ from tenth.encoding import decode
 from tenth.errors import RunRefused
 from tenth.keys import SigningKey
 
+OPEN = ".open"
+"""Where sealed checkpoints lie open while they are needed."""
+
 
 @dataclass(frozen=True)
 class RunDir:
@@ -39,9 +42,9 @@ class RunDir:
         """FLOP/s of one device at its best, as measured when the run was opened."""
         return float(self.manifest()["machine"]["flop_per_device_second"])
 
-    def checkpoints(self, opened: str) -> list[Path]:
+    def checkpoints(self) -> list[Path]:
         """What a child may see of them: the folder, and what of it is open."""
-        return [path for path in (self.path / "checkpoints", self.path / opened) if path.is_dir()]
+        return [path for path in (self.path / "checkpoints", self.path / OPEN) if path.is_dir()]
 
     def neighbours(self) -> list[Path]:
         """This run and the others beside it: all that a trainer must not see."""

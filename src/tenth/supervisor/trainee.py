@@ -12,8 +12,7 @@ from tenth.gate.lease import Lease
 from tenth.quarantine import sandbox
 from tenth.quarantine.leash import Leash
 from tenth.supervisor.channel import Channel
-from tenth.supervisor.gathering import OPEN
-from tenth.supervisor.rundir import RunDir
+from tenth.supervisor.rundir import OPEN, RunDir
 
 
 class Trainee:
@@ -111,7 +110,7 @@ def _cell(run: RunDir, history: History, channel: int, frame: Mapping[str, Any])
         writable=run.work,
         readable=[run.root, *outside],
         hidden=[*run.neighbours(), *sandbox.hidden_from_everyone()],
-        sealed=[Path(frame["recipe"]), Path(frame["data"]), *run.checkpoints(OPEN)],
+        sealed=[Path(frame["recipe"]), Path(frame["data"]), *run.checkpoints()],
         cwd=run.root,
         env={**phase.env, "TENTH_FD": str(channel)},
         loopback=quarantine.loopback,

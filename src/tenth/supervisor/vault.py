@@ -16,8 +16,8 @@ from tenth.errors import BadStatement, WrongInput
 from tenth.gate import cipher
 from tenth.gate.history import History
 from tenth.gate.sealing import SEALED, SHARES, folder_digest
-from tenth.supervisor.gathering import OPEN, Steps, Trip, discard, tripping
-from tenth.supervisor.rundir import RunDir
+from tenth.supervisor.gathering import Steps, Trip, discard, tripping
+from tenth.supervisor.rundir import OPEN, RunDir
 
 
 class Vault:

@@ -18,7 +18,7 @@ from tenth.errors import BrokenPromise, TenthError
 from tenth.keys import PublicKey
 from tenth.log.entry import Entry
 from tenth.log.head import LINES, Head
-from tenth.log.store import ENTRIES, HEADS
+from tenth.log.store import ENTRIES, HEADS, entry_at
 from tenth.log.tree import Tree
 
 AT_ONCE = 4 << 20
@@ -65,7 +65,7 @@ class LogTail:
         for head in heads:
             tree, at, found = self._tree.copy(), start, []
             while tree.size < head.size and (end := data.find(b"\n", at)) >= 0:
-                found.append(Fresh(self._entry(tree.size, data[at:end]), self.entries_at + at))
+                found.append(Fresh(entry_at(tree.size, data[at:end]), self.entries_at + at))
                 tree.append(found[-1].entry.leaf)
                 at = end + 1
             if tree.size < head.size:
@@ -87,20 +87,11 @@ class LogTail:
         except TenthError as error:
             raise BrokenPromise(7, "a head of the log is damaged", str(error)) from None
 
-    def _entry(self, index: int, line: bytes) -> Entry:
-        try:
-            entry = Entry.parse(line)
-        except TenthError as error:
-            raise BrokenPromise(7, f"entry {index} is damaged", str(error), entry=index) from None
-        if entry.index != index:
-            raise BrokenPromise(7, f"entry {index} is not in its place", f"it says {entry.index}", entry=index)
-        return entry
-
     def _signed(self, head: Head) -> None:
         try:
             if self._key is None:
                 line = read_from(self._folder / ENTRIES, 0, AT_ONCE).partition(b"\n")[0]
-                self._key = PublicKey.parse(self._entry(0, line).body["log_key"])
+                self._key = PublicKey.parse(entry_at(0, line).body["log_key"])
             head.verify(self._key)
         except (TenthError, KeyError, TypeError, AttributeError) as error:
             raise BrokenPromise(7, f"the head of size {head.size} is forged", str(error)) from None
