@@ -49,7 +49,7 @@ CHARTER_KEYS = {
     "ceiling": "device_seconds flop",
     "seal": "checkpoints escrow",
     "quarantine": "level silence_seconds loopback processes memory_bytes output_bytes",
-    "watch": "samples_per_minute unwatched prompts",
+    "watch": "samples_per_minute unwatched prompts alarms",
     "evidence": "name command timeout_seconds",
     "signatory": "name key",
     "watcher": "name key",

@@ -98,6 +98,8 @@ class Watch:
     samples_per_minute: float
     unwatched: str
     prompts: tuple[str, ...]
+    alarms: tuple[str, ...]
+    """What the trainer reports whose alarms pull the cord, where 'tenth run' watches it (docs/evidence.md)."""
 
 
 @dataclass(frozen=True)
@@ -254,6 +256,7 @@ SCHEMA: dict[str, dict[str, tuple[Check, Any]]] = {
         "samples_per_minute": (FROM_0, 20.0),
         "unwatched": (_one_of("wait", "go"), "go"),
         "prompts": (A_LIST, ()),
+        "alarms": (A_LIST, ()),
     },
     "evidence": {"name": (A_NAME, REQUIRED), "command": (SOME, REQUIRED), "timeout_seconds": (FROM_1, 600.0)},
     "signatory": {**_PERSON, "key": (_persons_key, REQUIRED)},

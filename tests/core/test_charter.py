@@ -43,7 +43,7 @@ def document() -> dict[str, Any]:
             "memory_bytes": 1e9,
             "output_bytes": 1e9,
         },
-        "watch": {"samples_per_minute": 5, "unwatched": "wait", "prompts": ["a"]},
+        "watch": {"samples_per_minute": 5, "unwatched": "wait", "prompts": ["a"], "alarms": ["loss"]},
         "evidence": [{"name": "bpb", "command": ["evidence"], "timeout_seconds": 60}],
         "signatory": [{"name": "ada", "key": ADA}, {"name": "bob", "key": BOB}],
         "watcher": [{"name": "lin", "key": LIN}],
@@ -77,6 +77,7 @@ def test_a_full_charter_is_read() -> None:
     assert set(value.signatories) == {"ada", "bob"}
     assert (set(value.watchers), set(value.witnesses)) == ({"lin"}, {"wim"})
     assert value.phases[0].env == {"THREADS": "2"}
+    assert value.watch.alarms == ("loss",)
     assert {(t, k) for t, rows in document().items() for k in row({t: rows}, t)} == set(KEYS), "every key is tried"
 
 
