@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 import sys
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -90,6 +91,9 @@ def startable(agreed: Charter, found: list[Probe]) -> None:
             f"an attempt to escape got out: {', '.join(one.name for one in found if not one.contained)[:200]}",
             "'tenth probe' shows what it met; report it, and agree on a lower level or another machine",
         )
+    if agreed.watch.alarms and find_spec("numpy") is None:
+        missing = "the charter wants them, and numpy is not installed here"
+        raise WrongInput("alarms cannot be looked for", missing, "pip install 'tenth[trainer]'")
     for what, command in [(f"phase '{p.name}'", p.command) for p in agreed.phases] + [
         (f"evidence '{e.name}'", e.command) for e in agreed.evidence
     ]:
@@ -204,6 +208,8 @@ def _print_people(agreed: Charter) -> None:
         click.echo(f"  keep heads of the log:          {words.names(agreed.witnesses)} ('tenth witness')")
     waits = "stands still" if agreed.watch.unwatched == "wait" else "goes on"
     click.echo(f"  while nobody watches, the run {waits}")
+    if agreed.watch.alarms:
+        click.echo(f"  alarms of {words.names(agreed.watch.alarms)} pull the cord, while 'tenth alarms' runs beside it")
 
 
 def _heading(text: str) -> None:

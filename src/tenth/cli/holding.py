@@ -10,6 +10,7 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
+from tenth import charter as charters
 from tenth import peak
 from tenth.cli import words
 from tenth.cli.find import is_live
@@ -45,11 +46,23 @@ def start(run: Path, *, exit_at_gate: bool = False) -> subprocess.Popen[bytes]:
     deadline = time.monotonic() + START_SECONDS
     while time.monotonic() < deadline:
         if is_live(os.fspath(run)):
+            _watch_for_alarms(run)
             return process
         if process.poll() is not None:
             _raise(run, process.returncode, said.read_bytes()[before:].decode(errors="replace"))
         time.sleep(0.01)
     raise RunRefused(f"{run.name} was not begun", f"no answer within {words.duration(START_SECONDS)}", f"see {said}")
+
+
+def _watch_for_alarms(run: Path) -> None:
+    """Start the watcher that the charter asks for; it ends with the supervisor, which does not wait for it."""
+    if series := charters.parse((run / "charter.toml").read_bytes()).watch.alarms:
+        named = [word for name in series for word in ("--of", name)]
+        with (run / "alarms.log").open("ab") as output:
+            subprocess.Popen(
+                [sys.executable, "-m", "tenth.cli", "alarms", str(run), "--pull", *named],
+                stdin=subprocess.DEVNULL, stdout=output, stderr=output, start_new_session=True,
+            )  # fmt: skip
 
 
 def _raise(run: Path, code: int, said: str) -> None:

@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from tenth.cli import wire, words
+from tenth.cli import raised, wire, words
 from tenth.cli.find import find_run, is_live
 from tenth.cli.options import json_option, run_argument
 from tenth.cli.outcome import DONE, STANCE_EXIT, emit
@@ -20,7 +20,7 @@ from tenth.sanitise import plain
 def status_command(run: str | None, as_json: bool) -> int:
     """Say where RUN stands. Exit code 3: waiting at a gate; 4: halted."""
     path = find_run(run, quiet=as_json)
-    status = status_of(path)
+    status = {**status_of(path), "alarms": raised.standing(Path(path))}
     if as_json:
         emit(status)
     else:
@@ -85,6 +85,8 @@ def status_lines(status: dict[str, Any]) -> list[str]:
         rows.append(("loss", f"{claims['loss']:.4g}, as the trainer claims"))
     if stance == "GATE":
         rows += [("consented", words.names(status["consents"])), ("waiting for", words.names(status["waiting_for"]))]
+    if "alarms" in status and (said := raised.words(status["alarms"], live=bool(status["supervisor"]))):
+        rows.append(("alarms", said))
     if status["objections"]:
         rows.append(("objected", words.names(status["objections"])))
     if status.get("unwatched"):

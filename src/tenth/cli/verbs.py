@@ -24,6 +24,7 @@ VERBS: Mapping[str, tuple[str, str]] = {
     "run": ("tenth.cli.running", "Begin a run, or go on with one, and watch it."),
     "status": ("tenth.cli.standing", "Say where a run stands, and whom it waits for."),
     "watch": ("tenth.cli.watching", "See samples and figures as they come; one key pulls."),
+    "alarms": ("tenth.cli.alarming", "Say what is unusual in the numbers reported, and pull at it."),
     "pull": ("tenth.cli.pulling", "Stop the run, now. No reason is asked."),
     "review": ("tenth.cli.reviewing", "Read the dossier of the gate, and what led to it."),
     "consent": ("tenth.cli.consenting", "Sign the dossier: the next tenth may be trained."),
