@@ -61,6 +61,7 @@ LAW = {  # §6: event -> the states in which it may happen
     "consented": ("GATE",),
     "objected": ("GATE",),
     "adjusted": ("GATE", "HALTED"),
+    "noted": ("GATHERING", "GATE", "RUNNING", "HALTED"),
     "leased": ("GATE",),
     "metered": ("RUNNING",),
     "sampled": ("RUNNING",),
@@ -70,7 +71,13 @@ LAW = {  # §6: event -> the states in which it may happen
     "reopened": ("HALTED",),
     "closed": ("GATHERING", "GATE", "HALTED"),
 }
-PREDICATES = {"consented": "consent", "objected": "objection", "adjusted": "adjustment", "reopened": "reopening"}
+PREDICATES = {
+    "consented": "consent",
+    "objected": "objection",
+    "adjusted": "adjustment",
+    "reopened": "reopening",
+    "noted": "note",
+}
 DOSSIER_PROMISE = {"log": 7, "samples": 7, "spent": 4, "ceiling": 4, "claims": 4}  # the other keys: 9
 DOSSIER_KEYS = (
     "adjustments ceiling charter checkpoint claims data evidence frozen gate halts log manifest position proposal "
@@ -514,6 +521,7 @@ class Audit:
     words: dict[str, bool] = field(default_factory=dict)  # signatory -> consents (true) or objects
     dossier: dict[str, Json] = field(default_factory=dict)
     dossier_digest: str = ""
+    surprised: bool = False  # the dossier on the table holds what nobody foresaw
     checkpoint: Json = None
     position: Json = None
     kept: bool = False  # a stopped trainer can be thawed
@@ -588,7 +596,10 @@ class Audit:
         self.stance = "GATE"
 
     def on_consented(self, body: Json) -> None:
-        name = self.statement(body, "consented")["signatory"]
+        said = self.statement(body, "consented")
+        name = said["signatory"]
+        if self.surprised and not said["note"].strip():
+            raise Broken(1, f"consent of {brief(name)}: expected a note, since this gate is surprised, found none")
         self.words[name] = True
         self.envelopes.setdefault(f"{self.seal_path}/{name}", []).append(body["envelope"])
 
@@ -596,6 +607,9 @@ class Audit:
         name = self.statement(body, "objected")["signatory"]
         self.words[name] = False
         self.envelopes.setdefault(f"{self.seal_path}/{name}", []).append(body["envelope"])
+
+    def on_noted(self, body: Json) -> None:
+        self.statement(body, "noted")
 
     def on_adjusted(self, body: Json) -> None:
         patch = self.statement(body, "adjusted")["patch"]
@@ -873,12 +887,27 @@ class Audit:
         names = [row["name"] for row in evidence]
         same(9, "evidence in the dossier", sorted(self.charter.evidence) if self.checkpoint else [], sorted(names))
         for row in evidence:
-            fields(row, "device_seconds digest name path", "evidence", 9)
+            fields(row, "device_seconds digest name path surprised", "evidence", 9)
             same(9, "path of evidence", f"{seal_path}/evidence/{row['name']}", row["path"])
             same(9, f"digest of {row['path']}", row["digest"], self.disk.folder_digest(row["path"]))
             check_compute({"device_seconds": row["device_seconds"], "flop": 0}, row["path"])
+            self.check_surprise(row)
+        self.surprised = any(row["surprised"] for row in evidence)
         for name in sorted(set(self.disk.names(f"{seal_path}/evidence")) - set(names)):
             self.notes.append(f"{seal_path}/evidence/{name} is in no dossier")
+
+    def check_surprise(self, row: Json) -> None:
+        """What the panel says of itself; its summary is JSON, canonical or not, without NaN."""
+        name = row["path"] + "/summary.json"
+        try:
+            summary = json.loads(self.disk.read(name, 9), parse_constant=no_constant)
+        except (ValueError, RecursionError) as error:
+            raise Broken(9, f"{name}: expected JSON, found {brief(str(error))}") from None
+        if not isinstance(summary, dict):
+            raise Broken(9, f"{name}: expected an object, found {brief(summary)}")
+        same(9, f"surprised of {name}", summary.get("surprised", False), row["surprised"])
+        if not isinstance(row["surprised"], bool):
+            raise Broken(9, f"surprised of {name}: expected true or false, found {brief(row['surprised'])}")
 
     def check_leftovers(self) -> None:
         """After the last entry: copies of consents must be what was said; other unknown files are noted."""

@@ -41,6 +41,8 @@ class State(NamedTuple):
     gate: int = 0
     """Tenths finished."""
     dossier: str | None = None
+    surprised: bool = False
+    """Does its evidence hold what nobody foresaw? Then a consent to it needs words."""
     consents: frozenset[str] = frozenset()
     objections: frozenset[str] = frozenset()
     spent: Compute = Compute(0.0, 0.0)
@@ -71,6 +73,9 @@ class Event(NamedTuple):
     """What the signer saw."""
     gate: int = 0
     dossier: str = ""
+    surprised: bool = False
+    note: str = ""
+    """What the signer wrote."""
     spent: Compute = Compute(0.0, 0.0)
     reserved: float = 0.0
     limit: Compute = Compute(0.0, 0.0)
@@ -113,6 +118,12 @@ def next_gate(state: State, event: Event) -> str | None:
 
 def this_dossier(state: State, event: Event) -> str | None:
     return None if event.dossier == state.dossier else "it names another dossier"
+
+
+def explained(state: State, event: Event) -> str | None:
+    if state.surprised and not event.note.strip():
+        return "this gate is surprised, so a consent needs a note that says why it is right to go on"
+    return None
 
 
 def everyone(state: State, event: Event) -> str | None:
@@ -177,7 +188,7 @@ def nothing(state: State, event: Event) -> State:
 
 
 def lay_on_table(state: State, event: Event) -> State:
-    return state._replace(dossier=event.dossier, anchor=event.dossier, spent=event.spent)
+    return state._replace(dossier=event.dossier, anchor=event.dossier, spent=event.spent, surprised=event.surprised)
 
 
 def count_consent(state: State, event: Event) -> State:
@@ -228,9 +239,10 @@ def _rule(sources: str, target: str | None, guards: tuple[Guard, ...], effect: E
 TO_START: tuple[Guard, ...] = (this_dossier, not_last, everyone, nobody_objects, under_ceiling)
 TABLE: Mapping[str, Rule] = {
     "sealed": _rule("GATHERING", "GATE", (by_supervisor, this_gate, not_falling), lay_on_table),
-    "consented": _rule("GATE", None, (by_signatory, anchored), count_consent),
+    "consented": _rule("GATE", None, (by_signatory, anchored, explained), count_consent),
     "objected": _rule("GATE", None, (by_signatory, anchored), count_objection),
     "adjusted": _rule("GATE HALTED", "GATHERING", (by_signatory, anchored)),
+    "noted": _rule("GATHERING GATE RUNNING HALTED", None, (by_signatory, anchored)),
     "leased": _rule("GATE", "RUNNING", (by_supervisor, *TO_START), lend),
     "metered": _rule("RUNNING", None, (by_supervisor, not_falling, within_reserve, within_lease), meter),
     "sampled": _rule("RUNNING", None, (by_supervisor,)),
@@ -264,7 +276,7 @@ def _move(after: State, before: State, target: Stance | None, event: Event) -> S
     after = after._replace(stance=target, consents=frozenset(), objections=frozenset())
     if target is not Stance.RUNNING:
         after = after._replace(limit=None, reserved=0.0)
-    return after if target is Stance.GATE else after._replace(dossier=None)
+    return after if target is Stance.GATE else after._replace(dossier=None, surprised=False)
 
 
 _ADVICE = {

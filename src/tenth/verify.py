@@ -20,7 +20,7 @@ from tenth.encoding import canonical, decode, digest, digest_file, read_plain
 from tenth.errors import BadCharter, BrokenPromise, TenthError, Unlawful
 from tenth.gate.adjustment import set_keys, without_excluded
 from tenth.gate.history import History
-from tenth.gate.sealing import SEALED, SHARES, finish, folder_digest
+from tenth.gate.sealing import SEALED, SHARES, finish, folder_digest, surprised
 from tenth.log import store
 from tenth.log.entry import Entry
 from tenth.log.head import origin
@@ -169,6 +169,8 @@ class _Audit:
         for panel in dossier["evidence"]:
             self._hold(panel["path"] == f"{path}/evidence/{panel['name']}", 9, "evidence lies elsewhere", panel["path"])
             self._folder("gates", panel["path"], panel["digest"])
+            said = surprised(self.run / panel["path"])
+            self._hold(panel["surprised"] is said, 9, f"'{panel['name']}' says otherwise of its surprise", repr(said))
         return dict(dossier)
 
     def _sealed_checkpoint(self, sealed: Any) -> None:

@@ -290,8 +290,15 @@ class Run:
             where = f"{path}/evidence/{name}"
             self.write(f"{where}/result.json", encode({"bits_per_byte": 1.5, "gate": self.gate}))
             self.write(f"{where}/tables/more.txt", b"more\n")
+            self.write(f"{where}/summary.json", b'{ "headline": "fine" }')
             rows.append(
-                {"name": name, "path": where, "digest": folder_digest(self.path / where), "device_seconds": 0.5}
+                {
+                    "name": name,
+                    "path": where,
+                    "digest": folder_digest(self.path / where),
+                    "device_seconds": 0.5,
+                    "surprised": False,
+                }
             )
         self.spent = self.spent | {"device_seconds": self.spent["device_seconds"] + spend}
         self.dossier = self.dossier_of(rows) | (dossier or {})

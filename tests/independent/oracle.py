@@ -24,6 +24,7 @@ def begin(signatories: frozenset[str], gates: int, ceiling: tuple[float, float],
         "anchor": anchor,
         "gate": 0,
         "dossier": None,
+        "surprised": False,
         "consents": frozenset(),
         "objections": frozenset(),
         "spent": (0, 0),
@@ -57,6 +58,7 @@ def leave(state: State, to: str, event: Event) -> State:
         "stance": to,
         "anchor": event["digest"],
         "dossier": None,
+        "surprised": False,
         "consents": frozenset(),
         "objections": frozenset(),
     }
@@ -77,8 +79,12 @@ def step(state: State, event: Event) -> State | None:
             return None
         mine = frozenset([by])
         if kind == "consented":
+            if state["surprised"] and not event["note"].strip():
+                return None  # what nobody foresaw is not consented to without a word
             return state | {"consents": state["consents"] | mine, "objections": state["objections"] - mine}
         return state | {"consents": state["consents"] - mine, "objections": state["objections"] | mine}
+    if kind == "noted":
+        return state if signed else None
     if kind == "adjusted":
         return leave(state, "GATHERING", event) if signed and stance in ("GATE", "HALTED") else None
     if kind == "reopened":
@@ -95,6 +101,7 @@ def step(state: State, event: Event) -> State | None:
         if stance != "GATHERING" or event["gate"] != state["gate"] or falls(event["spent"], state["spent"]):
             return None
         at_gate = {"anchor": event["dossier"], "dossier": event["dossier"], "spent": event["spent"]}
+        at_gate["surprised"] = event["surprised"]
         return leave(state, "GATE", event) | at_gate
     if kind == "leased":
         if stance != "GATE" or not all_agree(state) or state["gate"] >= state["gates"]:

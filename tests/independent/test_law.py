@@ -42,18 +42,23 @@ ANCHORS = [*DOSSIERS, "a", "b", ""]  # "a" and "b" are the leaf digests that ent
 
 def event(kind: str, **fields: Any) -> oracle.Event:
     unused = {"by": "supervisor", "digest": "a", "anchor": "", "gate": 0, "dossier": "", "spent": (0, 0), "reserved": 0}
-    return {"kind": kind} | unused | {"limit": (0, 0), "reason": "", "outcome": ""} | fields
+    unused |= {"limit": (0, 0), "reason": "", "outcome": "", "surprised": False, "note": ""}
+    return {"kind": kind} | unused | fields
 
 
 def events() -> Iterator[oracle.Event]:
     """Every kind of event, with every small value in the fields that the law looks at, right ones and wrong ones."""
     for gate, dossier, spent in product(range(4), DOSSIERS, SPENT):
         yield event("sealed", gate=gate, dossier=dossier, spent=spent)
+    for gate, spent in product(range(3), SPENT):
+        yield event("sealed", gate=gate, dossier="D0", spent=spent, surprised=True)
+    for by, note in product(["ada", "ben"], ["", " \n", "seen before"]):
+        yield event("consented", by=by, anchor="D0", digest="b", note=note)
     for gate, by in product(range(3), ["ada", "mallory"]):
         yield event("sealed", gate=gate, dossier="D0", by=by, spent=(2, 2))
     for kind, by, anchor in product(["consented", "objected"], PEOPLE, ANCHORS):
         yield event(kind, by=by, anchor=anchor, digest="b")
-    for kind, by, anchor, digest in product(["adjusted", "reopened"], PEOPLE, ANCHORS, "ab"):
+    for kind, by, anchor, digest in product(["adjusted", "reopened", "noted"], PEOPLE, ANCHORS, "ab"):
         yield event(kind, by=by, anchor=anchor, digest=digest)
     for dossier, limit, by in product(DOSSIERS, LIMITS, ["supervisor", "ada"]):
         yield event("leased", dossier=dossier, limit=limit, by=by)
@@ -95,7 +100,7 @@ def pair(amount: Compute) -> tuple[float, float]:
 
 def as_dictionary(state: State) -> oracle.State:
     """Every field of the package's state, under the oracle's names."""
-    same = ("signatories", "gates", "anchor", "gate", "dossier", "consents", "objections", "reserved")
+    same = ("signatories", "gates", "anchor", "gate", "dossier", "consents", "objections", "reserved", "surprised")
     values = {name: getattr(state, name) for name in same} | {"stance": str(state.stance)}
     values |= {"ceiling": pair(state.ceiling), "spent": pair(state.spent)}
     return values | {"lease": None if state.limit is None else pair(state.limit)}

@@ -242,3 +242,42 @@ def test_a_signature_is_over_every_byte_that_people_read(live: Callable[..., Liv
 def opened_charter(run: Live):  # type: ignore[no-untyped-def]
     assert run.begun is not None
     return run.begun.charter()
+
+
+def test_a_surprised_gate_asks_for_words(live: Callable[..., Live]) -> None:
+    """What nobody foresaw is not consented to without a note; an objection needs none."""
+    run = live(evidence=[("forecast", [PYTHON, "code/panel.py", "surprise"])], env={"STEPS": 20}).start()
+    run.run_to("GATE", gate=1)
+    assert run.dossier()["evidence"][0]["surprised"] is True
+    for note in ("", " \n"):
+        refused = run.submit(run.sign("consented", "ada", run.status(), note=note))
+        assert not refused["ok"]
+        assert "surprised" in refused["error"]["found"]
+    run.say("objected", "bob")
+    for name in ("ada", "bob"):
+        run.say("consented", name, note="the rate was doubled, and that is what it does")
+    run.until("RUNNING")
+    run.tampered = True
+    file = run.path / "gates/01/evidence/forecast/summary.json"
+    file.chmod(0o644)
+    file.write_text('{"surprised": false}')
+    found = run.audit()
+    assert isinstance(found, BrokenPromise)
+    assert found.promise == 9
+
+
+def test_a_note_is_signed_and_changes_nothing(live: Callable[..., Live]) -> None:
+    run = live(env={"STEPS": 2000, "PAUSE": 0.02}).start()
+    run.until("GATE")
+    run.say("noted", "ada", note="at the gate")
+    run.consent()
+    status = run.until("RUNNING")
+    run.say("noted", "bob", note="while it trains")
+    refused = run.submit(run.sign("noted", "lin", status, note="a watcher is no signatory"))
+    assert not refused["ok"]
+    assert run.status()["stance"] == "RUNNING"
+    run.pull()
+    assert not run.submit(run.sign("noted", "bob", status, note="of another moment"))["ok"]
+    run.say("noted", "bob", note="after the pull")
+    assert run.until("HALTED")["gate"] == 0
+    assert run.events().count("noted") == 3

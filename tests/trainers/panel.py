@@ -16,6 +16,31 @@ def write() -> None:
     (out / "summary.json").write_text(json.dumps({"bytes": size, "gate": sealed["gate"]}))
 
 
+def surprise() -> None:
+    (out / "summary.json").write_text('{"surprised": true}')
+
+
+def text() -> None:
+    """Writes what is no JSON."""
+    (out / "summary.json").write_text("all is well")
+
+
+def nan() -> None:
+    (out / "summary.json").write_text('{"metrics": {"loss": NaN}}')
+
+
+def listing() -> None:
+    (out / "summary.json").write_text("[]")
+
+
+def maybe() -> None:
+    (out / "summary.json").write_text('{"surprised": 1}')
+
+
+def huge() -> None:
+    (out / "summary.json").write_text('"' + "x" * (1 << 22) + '"')
+
+
 def fail() -> None:
     sys.exit("no evidence today")
 
@@ -66,4 +91,4 @@ def spin() -> None:
         pass
 
 
-{one.__name__: one for one in (write, fail, nothing, link, name, deep, churn, hang, spin)}[sys.argv[1]]()
+globals()[sys.argv[1]]()

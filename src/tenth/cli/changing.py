@@ -1,4 +1,4 @@
-"""``adjust``, ``reopen`` and ``close``: what one signatory may sign alone, since none of it starts anything."""
+"""``note``, ``adjust``, ``reopen``, ``close``: what one signatory may sign alone, since none of it starts anything."""
 
 from __future__ import annotations
 
@@ -18,6 +18,7 @@ from tenth.cli.people import Chosen
 from tenth.cli.replay import Replay
 from tenth.errors import Unlawful, WrongInput
 from tenth.gate.adjustment import check_patch
+from tenth.sanitise import plain
 from tenth.state import TABLE
 
 
@@ -47,7 +48,7 @@ def adjust_command(
 ) -> int:  # fmt: skip
     """Change the recipe, the documents or the evidence, signed. All consents are void; a new dossier is gathered."""
     patch = check_patch(_patch(settings, exclude, dropped, added))
-    found = _checked(run, "adjusted", as_json)
+    found = changeable(run, "adjusted", as_json)
     known = {panel.name for panel in found.history.evidence} | {panel.name for panel in found.history.charter.evidence}
     for name in dropped:
         if name not in known:
@@ -56,7 +57,7 @@ def adjust_command(
     if not new_key:
         _known_keys(found, patch.get("recipe", {}))
     what = f"adjusts: {words.patch_words(patch)}"
-    return _speak(found, "adjusted", what, chosen, note, patch, yes=yes, dry_run=dry_run, as_json=as_json)
+    return speak(found, "adjusted", what, chosen, note, patch, yes=yes, dry_run=dry_run, as_json=as_json)
 
 
 @click.command("reopen")
@@ -68,9 +69,9 @@ def adjust_command(
 @json_option
 def reopen_command(run: str | None, chosen: Chosen, note: str, yes: bool, dry_run: bool, as_json: bool) -> int:
     """After a halt, back to a gate. Nothing starts by it: everyone is asked for their consent again."""
-    found = _checked(run, "reopened", as_json)
+    found = changeable(run, "reopened", as_json)
     what = "reopens the run: evidence is gathered, and everyone is asked again"
-    return _speak(found, "reopened", what, chosen, note, None, yes=yes, dry_run=dry_run, as_json=as_json)
+    return speak(found, "reopened", what, chosen, note, None, yes=yes, dry_run=dry_run, as_json=as_json)
 
 
 @click.command("close")
@@ -85,12 +86,29 @@ def close_command(run: str | None, chosen: Chosen, note: str, yes: bool, dry_run
 
     To release the model instead, no verb is needed: it happens when every signatory consents at the last gate.
     """
-    found = _checked(run, "closed", as_json)
+    found = changeable(run, "closed", as_json)
     what = "abandons the run: it ends here, for good, and its model is not released"
-    return _speak(found, "closed", what, chosen, note, None, yes=yes, dry_run=dry_run, as_json=as_json)
+    return speak(found, "closed", what, chosen, note, None, yes=yes, dry_run=dry_run, as_json=as_json)
 
 
-def _checked(run: str | None, event: str, as_json: bool) -> Replay:
+@click.command("note")
+@run_argument
+@click.option("-m", "--message", "text", required=True, metavar="TEXT", help="What is to be remembered.")
+@key_options
+@yes_option
+@dry_run_option
+@json_option
+def note_command(run: str | None, text: str, chosen: Chosen, yes: bool, dry_run: bool, as_json: bool) -> int:
+    """Put a signed text of at most 2,000 characters on record, at any moment. It changes nothing else."""
+    if not text.strip():
+        raise WrongInput("this note is refused", "it is empty", "write what is to be remembered")
+    found = changeable(run, "noted", as_json)
+    what = f"notes: “{plain(text, limit=500)}”"
+    return speak(found, "noted", what, chosen, text, None, yes=yes, dry_run=dry_run, as_json=as_json)
+
+
+def changeable(run: str | None, event: str, as_json: bool) -> Replay:
+    """The run, verified, where the law allows ``event`` now. Raises BrokenPromise or Unlawful."""
     found = signing.checked(Path(find_run(run, quiet=as_json)))
     state = found.history.state
     if state.stance not in TABLE[event].sources:
@@ -100,7 +118,7 @@ def _checked(run: str | None, event: str, as_json: bool) -> Replay:
     return found
 
 
-def _speak(
+def speak(
     found: Replay,
     event: str,
     what: str,
@@ -112,6 +130,7 @@ def _speak(
     dry_run: bool,
     as_json: bool,
 ) -> int:
+    """Sign this event for this moment, and hand it in. Returns the exit code."""
     who, envelope = signing.make(found, event, chosen, note, patch)
     lines = [f"{who} {what}", f"  run     {found.history.run}", f"  anchor  {found.history.state.anchor}"]
     if dry_run:

@@ -98,6 +98,8 @@ def _evidence(found: Replay, dossier: Mapping[str, Any], width: int) -> Iterator
         said = summary(found.path / panel["path"])
         headline = plain(said.get("headline", "it wrote no summary"), limit=300)
         yield ink(panel["name"], ACCENT).append(f"  {headline}")
+        if panel["surprised"]:
+            yield Text("  surprised: nobody had foreseen this, so a consent needs a note that says why", ALARM)
         before = summary(found.path / f"gates/{dossier['gate'] - 1:02d}/evidence/{panel['name']}").get("metrics")
         yield from _metrics(said.get("metrics"), before if isinstance(before, dict) else {})
         yield from _tables(said.get("tables"), width - 6)

@@ -29,6 +29,7 @@ VERBS: Mapping[str, tuple[str, str]] = {
     "review": ("tenth.cli.reviewing", "Read the dossier of the gate, and what led to it."),
     "consent": ("tenth.cli.consenting", "Sign the dossier: the next tenth may be trained."),
     "object": ("tenth.cli.consenting", "Sign against the dossier."),
+    "note": ("tenth.cli.changing", "Put a signed remark on record."),
     "adjust": ("tenth.cli.changing", "Change recipe, documents or evidence, signed."),
     "reopen": ("tenth.cli.changing", "After a halt, back to a gate."),
     "close": ("tenth.cli.changing", "Abandon the run."),

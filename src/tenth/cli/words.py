@@ -80,6 +80,7 @@ def _signed_words(event: str, said: Mapping[str, Any]) -> str:
         "objected": "objected",
         "adjusted": f"adjusted: {patch_words(said.get('patch', {}))}",
         "reopened": "reopened the run",
+        "noted": "notes",
         "closed": "abandoned the run",
     }.get(event, plain(event, limit=60))
     return f"{who} {what}" + (f": “{note}”" if note else "")

@@ -32,7 +32,7 @@ _BODIES: Mapping[str, frozenset[str]] = {
     "reached": frozenset("gate checkpoint position spent claims".split()),
     "pulled": frozenset("by frozen stopped_ms spent".split()),
     "tripped": frozenset("reason detail spent".split()),
-    **dict.fromkeys(("consented", "objected", "adjusted", "reopened"), frozenset({"envelope"})),
+    **dict.fromkeys(("consented", "objected", "adjusted", "reopened", "noted"), frozenset({"envelope"})),
 }
 
 
@@ -88,6 +88,8 @@ class History:
             raise WrongInput(f"'{entry.event}' is refused", "a dossier comes with 'sealed', and with nothing else")
         said = self._statement(entry) if "envelope" in entry.body else None
         event = self._event(entry, said)
+        if dossier:
+            event = event._replace(surprised=any(panel["surprised"] for panel in dossier["evidence"]))
         self.state = apply(self.state, event)
         self._remember(entry, said, dossier)
         return event
@@ -105,7 +107,8 @@ class History:
         body = entry.body
         _fields(entry, _BODIES.get(entry.event))
         if said is not None:
-            return Event(entry.event, said.signatory, entry.digest, said.anchor, outcome=body.get("outcome", ""))
+            words = {"note": said.note, "outcome": body.get("outcome", "")}
+            return Event(entry.event, said.signatory, entry.digest, said.anchor, **words)
         if entry.event in _SIGNED and entry.event != "closed":
             raise BadStatement(f"'{entry.event}' is refused", "it carries no signed statement")
         facts: dict[str, Any] = {}

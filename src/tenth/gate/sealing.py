@@ -12,12 +12,15 @@ from collections.abc import Generator, Iterable, Iterator
 from pathlib import Path
 from typing import Any, TypeVar
 
-from tenth.encoding import canonical, digest, hash_file, sync_folder
+from tenth.encoding import canonical, digest, hash_file, parse, read_plain, sync_folder
 from tenth.errors import WrongInput
 from tenth.gate.adjustment import listing_line
 
 SEALED, SHARES = ".sealed", ".shares.json"
 """Beside a checkpoint's folder: its encrypted form, and the shares of the key."""
+
+MOST_SUMMARY_BYTES = 1 << 22
+"""Of a summary.json: more would keep the cord waiting while it is read."""
 
 T = TypeVar("T")
 Work = Generator[None, None, T]
@@ -126,3 +129,15 @@ def _hashed(path: Path) -> Work[tuple[str, int]]:
             return result
         yield
     raise AssertionError("hash_file ends with a result")
+
+
+def surprised(panel: Path) -> bool:
+    """Does this evidence say that it holds what nobody foresaw? Raises WrongInput if its summary cannot be read."""
+    path = panel / "summary.json"
+    if not path.is_file() or path.stat().st_size > MOST_SUMMARY_BYTES:
+        found = f"it has no summary.json of at most {MOST_SUMMARY_BYTES:,} bytes"
+        raise WrongInput(f"'{panel.name}' is refused", found)
+    summary = parse(read_plain(path), f"the summary.json of '{panel.name}'")
+    if not isinstance(summary, dict) or type(says := summary.get("surprised", False)) is not bool:
+        raise WrongInput(f"'{panel.name}' is refused", "its summary.json is no object, or 'surprised' no truth value")
+    return says

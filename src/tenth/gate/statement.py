@@ -19,6 +19,7 @@ PREDICATES = {
     "objected": "urn:tenth:objection:v1",
     "adjusted": "urn:tenth:adjustment:v1",
     "reopened": "urn:tenth:reopening:v1",
+    "noted": "urn:tenth:note:v1",
     "closed": "urn:tenth:closing:v1",
 }
 EVENTS = {predicate: event for event, predicate in PREDICATES.items()}

@@ -55,7 +55,7 @@ def submit(supervisor: Supervisor, envelope: Any, share: Any = None) -> int:
         write_durably(copies / f"{said.signatory}.json", canonical(envelope))
         if said.event == "objected":
             supervisor.vault.forget(said.signatory)
-    else:
+    elif said.event != "noted":
         supervisor.drop_work()
     if said.event in ("adjusted", "closed"):
         supervisor.kept = None

@@ -120,6 +120,7 @@ def _panel(room: Room, panel: Facts, before: Facts | None) -> Facts:
     return {
         "name": plain(panel["name"]),
         "headline": plain(said.get("headline", "it wrote no summary"), limit=300),
+        "surprised": panel["surprised"],
         "device_seconds": words.seconds(panel["device_seconds"]),
         "digest": panel["digest"],
         "metrics": list(_metrics(metrics if isinstance(metrics, dict) else {}, old if isinstance(old, dict) else {})),
