@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import errno
+import json
 import os
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
+from core.live import PYTHON, Live, machines
 from tenth.encoding import digest_file
 from tenth.supervisor.samples import Shards
 
@@ -60,3 +63,15 @@ def test_a_shard_that_was_not_made_durable_stays_outside_the_log(
         shards.close()
     monkeypatch.undo()
     assert shards.close() == [], "a second fsync would say that all is well"
+
+
+@pytest.mark.parametrize("machine", machines())
+def test_evidence_reads_the_record_and_no_key(live: Callable[..., Live], machine: str) -> None:
+    """Which samples there were, what people said, what earlier gates found: none of it is the supervisor's alone."""
+    run = live(machine=machine, evidence=[("read", [PYTHON, "code/panel.py", "read"])], env={"STEPS": 10}).begin()
+    (run.path / "reviews.jsonl").write_text("")
+    run.start()
+    run.consent()
+    run.until("GATE", gate=1)
+    found = json.loads((run.path / "gates/01/evidence/read/summary.json").read_text())
+    assert [name for name, seen in found.items() if seen] == list(found)[:4]

@@ -16,6 +16,22 @@ def write() -> None:
     (out / "summary.json").write_text(json.dumps({"bytes": size, "gate": sealed["gate"]}))
 
 
+def read() -> None:
+    """What it may see of the run's record, and what it may not."""
+    run = Path(sealed["path"])
+    shown = ["log/entries.jsonl", "gates/00/dossier.json", "samples/000001.jsonl", "reviews.jsonl"]
+    hidden = ["supervisor.key", "supervisor.lock", "log/heads"]
+    (out / "summary.json").write_text(json.dumps({name: readable(run / name) for name in shown + hidden}))
+
+
+def readable(path: Path) -> bool:
+    try:
+        path.read_bytes()
+    except OSError:
+        return False
+    return True
+
+
 def surprise() -> None:
     (out / "summary.json").write_text('{"surprised": true}')
 

@@ -28,6 +28,8 @@ from tenth.supervisor.rundir import OPEN, RunDir
 WAIT = 0.02
 """Seconds to wait for a child before looking again."""
 MOST_EVIDENCE_BYTES = 1 << 30
+RECORD = ("log/entries.jsonl", "gates", "samples", "reviews.jsonl")
+"""What of the run's record an evidence command may read."""
 MOST_FILES = 20_000
 """In the work folder: more could not be looked at between two moments of the cord."""
 
@@ -172,6 +174,7 @@ def _describe(run: RunDir, history: History, path: str) -> Path:
     assert history.checkpoint is not None
     facts = {
         "run": history.run,
+        "path": str(run.path),
         "gate": history.state.gate,
         "checkpoint": str(run.path / history.checkpoint["path"]),
         "previous": str(run.path / before) if before else None,
@@ -220,7 +223,8 @@ def _run_panel(
 
 
 def _files(run: RunDir) -> list[Path]:
-    return sorted([*run.path.glob("*.toml"), *run.path.glob("data.*.jsonl")])
+    record = [path for name in RECORD if (path := run.path / name).exists()]
+    return sorted([*run.path.glob("*.toml"), *run.path.glob("data.*.jsonl"), *record])
 
 
 def size(folder: Path, most: float = float("inf")) -> float:
