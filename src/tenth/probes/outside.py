@@ -22,6 +22,7 @@ from tenth.probes import attempts
 from tenth.quarantine import sandbox
 
 SECONDS = 60.0
+PROGRAM = str(Path(attempts.__file__).with_name("__main__.py"))
 VICTIM = "import signal, sys; signal.signal(signal.SIGUSR1, lambda *_: sys.exit(7)); print(flush=True); signal.pause()"
 
 
@@ -63,7 +64,7 @@ def probe() -> list[Probe]:
         cell = sandbox.Cell(
             writable=inside, readable=[], hidden=sandbox.hidden_from_everyone(), sealed=[], cwd=inside, env={}
         )
-        command = [sys.executable, "-I", "-S", str(attempts.__file__), json.dumps(facts)]
+        command = [sys.executable, "-I", "-S", PROGRAM, json.dumps(facts)]
         with sandbox.entering(command, cell) as (line, descriptors):
             done = subprocess.run(
                 line, cwd=inside, env=sandbox.environment(cell), stdin=subprocess.DEVNULL, capture_output=True,
