@@ -28,7 +28,7 @@ from tenth.supervisor.rundir import OPEN, RunDir
 WAIT = 0.02
 """Seconds to wait for a child before looking again."""
 MOST_EVIDENCE_BYTES = 1 << 30
-RECORD = ("log/entries.jsonl", "gates", "samples", "reviews.jsonl")
+RECORD = ("manifest.json", "log/entries.jsonl", "gates", "samples", "reviews.jsonl")
 """What of the run's record an evidence command may read."""
 MOST_FILES = 20_000
 """In the work folder: more could not be looked at between two moments of the cord."""
