@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import tomllib
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,8 @@ from tenth.cli.chart import ACCENT, ALARM, ink
 from tenth.cli.replay import Replay
 from tenth.cli.view import sample_lines
 from tenth.encoding import decode
+from tenth.feedback import batch
+from tenth.feedback.desk import people
 from tenth.sanitise import plain
 
 SAMPLES, SAMPLE_LINES, ROWS = 6, 12, 12
@@ -70,6 +73,9 @@ def _changes(found: Replay, dossier: Mapping[str, Any]) -> Iterator[Text]:
         yield Text(f"training loss {claims['loss']:.4f}{was} (claimed)")
     for _, patch in history.patches:
         yield Text(f"adjusted: {words.patch_words(patch)}", ALARM)
+    recipe = tomllib.loads((found.path / history.recipe_file()).read_text())
+    for holds, line in batch.review(found.path, history.run, people(history.charter), recipe):
+        yield Text(f"feedback {line}", "" if holds else ALARM)
     if dossier["frozen"]:
         yield Text("the trainer stands frozen in the middle of its tenth")
 

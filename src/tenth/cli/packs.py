@@ -16,7 +16,7 @@ from tenth.gate.sealing import SHARES
 from tenth.log.store import ENTRIES, HEADS
 
 MOST_BYTES, MOST_FILES = 4 << 30, 100_000
-AUDITED = ("gates", "checkpoints", "samples")
+AUDITED = ("gates", "checkpoints", "samples", "feedback")
 
 Add = Callable[[str, bytes], None]
 
@@ -38,6 +38,7 @@ def review_files(found: Replay) -> Iterator[tuple[str, Path]]:
         yield from _below(run, panel["path"])
     for shard in dossier["samples"]:
         yield shard["path"], run / shard["path"]
+    yield from _below(run, "feedback")
 
 
 def audit_files(found: Replay) -> Iterator[tuple[str, Path]]:

@@ -150,7 +150,7 @@ class Screen:
     def follow(self, name: str | None) -> None:
         """Ask to watch, then show until the end. ``name`` is who watches."""
         self.take(self.wire.ask({"do": "watch", "name": name}))
-        with _interrupts(self._interrupted), _single_keys() as keyboard:
+        with _interrupts(self._interrupted), single_keys() as keyboard:
             self.show.start()
             try:
                 while not self.wire.ended and not self._leaving:
@@ -181,8 +181,8 @@ class Screen:
         self.following.tick(time.monotonic())
         self.show.draw()
 
-    def _key(self, typed: bytes) -> None:
-        for char in _SEQUENCES.sub(b"", typed).decode(errors="ignore").lower():
+    def _key(self, keys: bytes) -> None:
+        for char in typed(keys).lower():
             if action := self._keys.get(char):
                 action()
 
@@ -191,10 +191,15 @@ class Screen:
         """Leave the live view for a moment, with an ordinary terminal."""
         self.show.stop()
         try:
-            with _ordinary_keys():
+            with ordinary_keys():
                 yield
         finally:
             self.show.start()
+
+
+def typed(keys: bytes) -> str:
+    """The characters among what a keyboard sent."""
+    return _SEQUENCES.sub(b"", keys).decode(errors="ignore")
 
 
 def on_terminal() -> bool:
@@ -219,7 +224,7 @@ def _interrupts(action: Callable[[], None] | None) -> Iterator[None]:
 
 
 @contextmanager
-def _single_keys() -> Iterator[int | None]:
+def single_keys() -> Iterator[int | None]:
     """Keys without Enter, unless standard input is no terminal."""
     if not sys.stdin.isatty() or not sys.stdout.isatty():
         yield None
@@ -234,7 +239,8 @@ def _single_keys() -> Iterator[int | None]:
 
 
 @contextmanager
-def _ordinary_keys() -> Iterator[None]:
+def ordinary_keys() -> Iterator[None]:
+    """Keys with Enter, and shown, while single keys are read around it."""
     if not sys.stdin.isatty():
         yield
         return

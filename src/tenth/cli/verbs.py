@@ -33,6 +33,7 @@ VERBS: Mapping[str, tuple[str, str]] = {
     "adjust": ("tenth.cli.changing", "Change recipe, documents or evidence, signed."),
     "reopen": ("tenth.cli.changing", "After a halt, back to a gate."),
     "close": ("tenth.cli.changing", "Abandon the run."),
+    "feedback": ("tenth.cli.feedback", "Judge samples, see how far people agree, seal feedback for training."),
     "witness": ("tenth.cli.witnessing", "Keep and cosign the heads of a log, so that nobody can rewrite it unseen."),
     "verify": ("tenth.cli.auditing", "Replay log, law and signatures; name the first broken promise."),
     "ledger": ("tenth.cli.ledgering", "Add up the compute: against the ceiling, and as regulation counts it."),
