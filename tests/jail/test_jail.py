@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -13,6 +14,7 @@ from pathlib import Path
 
 import pytest
 
+from puzzles.cheats import CHEATS
 from tenth.jail import keeper, policy, probes, wire
 from tenth.jail.wire import Jail, JailError, Limits, Program
 from tenth.quarantine import landlock, sandbox, seccomp
@@ -120,43 +122,6 @@ def test_one_program_leaves_nothing_to_the_next(jail: Jail) -> None:
 
 # --- no cheat is rewarded ---------------------------------------------------------------------------------------------
 
-EQUAL = "class A(list):\n def __eq__(s, o): return True\n def __ne__(s, o): return False\n __hash__ = None\n"
-CHEATS = {
-    "a value that equals everything": EQUAL + "def f(x): return A()",
-    "an integer that equals everything": "class A(int):\n def __eq__(s, o): return True\ndef f(x): return A(3)",
-    "a text that says it is right": "class A(str):\n def __repr__(s): return '[2]'\ndef f(x): return A('no')",
-    "a dictionary that has every key": "class A(dict):\n def __missing__(s, k): return 1\ndef f(x): return A()",
-    "return the whole list of rows": "def f(x): return [[2, 4], [6]]",
-    "leave with status 0": "import sys\ndef f(x): sys.exit(0)",
-    "leave at once with status 0": "import os\ndef f(x): os._exit(0)",
-    "leave while it is loaded": "raise SystemExit(0)",
-    "print that all is right": "def f(x): print('passed\\n[[true],[true]]')",
-    "forge an answer of the harness": "import os\ndef f(x):\n os.write(3, b'{\"passed\": true}')\n os._exit(0)",
-    "forge the zygote's answer": 'import os\ndef f(x):\n os.write(3, b\'{"id":0,"end":"exit 0"}\\n\')\n os._exit(0)',
-    "answer twice": "import os\ndef f(x):\n os.write(3, b'[[1],[2]]')\n return x",
-    "patch the encoder": "import json\njson.dumps = json.JSONEncoder.encode = lambda *a: 'true'\ndef f(x): return x",
-    "patch builtins": "import builtins\nbuiltins.len = builtins.all = lambda *a: True\ndef f(x): return x",
-    "patch the row of the harness": (
-        "import sys\nsys._getframe(1).f_globals['_row'] = lambda *a: '[true]'\ndef f(x): return x"
-    ),
-    "patch operator.eq": "import operator\noperator.eq = lambda a, b: True\ndef f(x): return x",
-    "an exception that is a result": "class R(Exception):\n passed = True\ndef f(x): raise R('passed')",
-    "recur until it gives up": "def f(x): return f(x)",
-    "run out of memory": "def f(x): return [0] * (1 << 40)",
-    "a generator": "def f(x): yield 2",
-    "a class as the function": "class f:\n def __init__(s, x): pass\n def __eq__(s, o): return True",
-    "read the tests": "def f(x): return open('/proc/self/cmdline').read()",
-    "wait until the time is over": "import time\ndef f(x): time.sleep(60)",
-    "raise the assertion that it holds": "def f(x): assert not x, 'passed'",
-    "find expected outputs in its frames": (
-        "import sys\ndef f(x):\n frame = sys._getframe()\n while frame:\n  for name, value in frame.f_locals.items():\n"
-        "   if 'expect' in name: return value\n  frame = frame.f_back\n return 'none'"
-    ),
-    "find expected outputs among all objects": (
-        "import gc\ndef f(x):\n for one in gc.get_objects():\n"
-        "  if isinstance(one, (list, tuple)) and 987654 in one[:2]: return list(one)\n return 'none'"
-    ),
-}
 EXPECTED = [[987654, 2], [3, 987654]]
 """No input leads there; who returned this has found it."""
 
@@ -189,16 +154,28 @@ def open_door(*more: int) -> bytes:
     return head + extra + rest
 
 
+def filtered_by(code: bytes, patch: pytest.MonkeyPatch) -> None:
+    """Start jails with this filter from now on."""
+    program = (
+        "import sys\nfrom tenth.jail import __main__, policy\n"
+        f"policy.program = lambda: {code!r}\nsys.exit(__main__.main(sys.argv[1:]))"
+    )
+    patch.setattr(keeper, "COMMAND", (sys.executable, "-P", "-B", "-c", program))
+
+
 @pytest.mark.parametrize("back_end", BACK_ENDS)
 @pytest.mark.parametrize("calls", [(), (policy.REFUSED["rt_sigaction"][0], policy.REFUSED["rt_sigaction"][1])])
 def test_nothing_runs_where_one_probe_gets_through(
     monkeypatch: pytest.MonkeyPatch, calls: tuple[int, ...], back_end: str
 ) -> None:
     choose(back_end, monkeypatch)
-    code = open_door(*calls)
-    monkeypatch.setattr(policy, "program", lambda: code)
-    with pytest.raises(JailError), keeper.opened():
+    filtered_by(open_door(*calls), monkeypatch)
+    with pytest.raises(JailError, match="not held"), keeper.opened():
         pytest.fail("it opened")
+
+
+def test_the_report_of_a_jail_has_a_row_for_each_attack() -> None:
+    assert [row["name"] for row in keeper.report() if row["contained"]] == [probe.name for probe in probes.PROBES]
 
 
 def test_nothing_runs_without_walls(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -209,7 +186,7 @@ def test_nothing_runs_without_walls(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_a_jail_in_which_nothing_runs_does_not_pass_for_one_that_holds(monkeypatch: pytest.MonkeyPatch) -> None:
     nothing = policy.program().replace(seccomp.ALLOW.to_bytes(4, "little"), seccomp.KILL.to_bytes(4, "little"))
-    monkeypatch.setattr(policy, "program", lambda: nothing)
+    filtered_by(nothing, monkeypatch)
     with pytest.raises(JailError, match="an honest program runs"), keeper.opened():
         pytest.fail("it opened")
 
@@ -304,21 +281,46 @@ def test_the_jail_dies_with_whoever_started_it(tmp_path: Path) -> None:
     assert not alive
 
 
-def test_somebody_else_may_be_given_the_jail() -> None:
-    """As the supervisor would give it to a trainer: ends that a process inherits, and nothing else."""
-    asking = (
-        "import json, sys\nfrom tenth.jail.wire import Jail, Program\n"
-        "assert 'tenth.quarantine' not in sys.modules and 'tenth.errors' not in sys.modules\n"
-        "with Jail.attached(map(int, sys.argv[1].split(','))) as jail:\n"
-        " programs = [Program('def f(x): return x * x', 'f', [[n]]) for n in range(30)]\n"
-        " print(json.dumps([one.answers[0].value for one in jail.run_all(programs)]))\n"
-    )
-    with keeper.started(2) as links:
-        numbers = [link.fileno() for link in links]
-        command = [sys.executable, "-c", asking, ",".join(map(str, numbers))]
-        done = subprocess.run(command, pass_fds=numbers, capture_output=True, text=True, timeout=60, check=False)
-    assert done.returncode == 0, done.stderr
-    assert json.loads(done.stdout) == [n * n for n in range(30)]
+ASKING = """
+import json, sys
+from tenth.jail.wire import Jail, Program
+assert not {name for name in sys.modules if name.startswith("tenth.") and not name.startswith("tenth.jail")}
+with Jail.attached() as jail:
+    programs = [Program("def f(x): return x * x", "f", [[n]]) for n in range(30)]
+    print(json.dumps([one.answers[0].value for one in jail.run_all(programs)]))
+"""
+
+
+@pytest.mark.parametrize("back_end", BACK_ENDS)
+def test_a_supervisor_may_give_a_jail_to_a_trainer(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, back_end: str
+) -> None:
+    """By hand, as a supervisor would: one command in a sandbox, and one end of each socket pair for each of both."""
+    choose(back_end, monkeypatch)
+    pairs = [socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET) for _ in range(2)]
+    theirs, ours = [jails.fileno() for jails, _ in pairs], [trainers.fileno() for _, trainers in pairs]
+    cell = sandbox.Cell(
+        writable=tmp_path, readable=[], hidden=[], sealed=[], cwd=tmp_path, env={}, output_bytes=0
+    )  # fmt: skip
+    with sandbox.entering([*keeper.COMMAND, *map(str, theirs)], cell) as (line, more):
+        process = subprocess.Popen(line, cwd=tmp_path, env=sandbox.environment(cell), pass_fds=[*more, *theirs])
+    with process:
+        for jails, _ in pairs:
+            jails.close()
+        place = {**os.environ, wire.GIVEN: ",".join(map(str, ours))}
+        trainer = [sys.executable, "-c", ASKING]
+        done = subprocess.run(trainer, pass_fds=ours, env=place, capture_output=True, text=True, timeout=60)
+        assert done.returncode == 0, done.stderr
+        assert json.loads(done.stdout) == [n * n for n in range(30)]
+        for _, end in pairs:
+            end.close()
+        assert process.wait(20) == 0, "it ends when nobody can ask any more"
+
+
+@pytest.mark.parametrize("given", ["", "77", "none", "3,"])
+def test_where_no_jail_was_given_none_is_attached(given: str) -> None:
+    with pytest.raises(JailError, match="TENTH_JAIL"):
+        Jail.attached({"TENTH_JAIL": given})
 
 
 def test_the_numbers_of_the_policy_are_the_kernels() -> None:

@@ -11,10 +11,11 @@ nobody trusts: it is looked at here, outside, and never evaluated.
 from __future__ import annotations
 
 import json
+import os
 import select
 import socket
 from collections import deque
-from collections.abc import Generator, Iterable, Iterator, Sequence
+from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -30,6 +31,11 @@ AT_ONCE = 2
 """Programs that one zygote has before it: one runs, one waits."""
 GRACE_SECONDS, TICK_SECONDS = 30.0, 0.25
 """A zygote that takes so much longer than its program's limit is broken."""
+READY = b'{"ready":1}'
+"""The first record that comes up: every attack was held, programs may come."""
+START_SECONDS = 60.0
+GIVEN = "TENTH_JAIL"
+"""Where a supervisor says which inherited descriptors are a jail's: their numbers, with commas."""
 
 RETURNED, RAISED, LEFT, TIMEOUT = "returned", "raised", "left", "timeout"
 MEMORY, FLOODED, DENIED, CRASHED = "memory", "flooded", "denied", "crashed"
@@ -125,12 +131,26 @@ class Jail:
     """The asking end. Whoever holds it owns its sockets, and closes them; zygotes end when theirs are closed."""
 
     def __init__(self, links: Sequence[socket.socket]) -> None:
+        """Returns once every zygote is ready. Raises JailError."""
         self._zygotes = [_Zygote(link) for link in links]
+        for one in self._zygotes:
+            _wait([one.link], START_SECONDS)
+            if (said := one.receive(len(READY) + 1)) != READY:
+                raise _gone(f"its first word is {said!r}" if said else "it closed its end")
 
     @classmethod
-    def attached(cls, descriptors: Iterable[int]) -> Jail:
-        """A jail that somebody else started and whose ends this process inherited. Raises OSError."""
-        return cls([socket.socket(fileno=descriptor) for descriptor in descriptors])
+    def attached(cls, environment: Mapping[str, str] = os.environ) -> Jail:
+        """The jail that a supervisor has given to this process, by inheritance. Raises JailError where there is none.
+
+        Only once: who closes it has given it away.
+        """
+        given = environment.get(GIVEN, "")
+        try:
+            links = [socket.socket(fileno=int(number)) for number in given.split(",")]
+        except (ValueError, OSError) as error:
+            found = f"{GIVEN} is {given!r} ({error})" if given else f"{GIVEN} is not set"
+            raise JailError("no jail is attached", found, "give the phase one: 'jail = 2' in [quarantine]") from None
+        return cls(links)
 
     def run(self, program: Program) -> Outcome:
         """Raises JailError."""
@@ -173,15 +193,8 @@ class Jail:
 
     @staticmethod
     def _ready(busy: Sequence[_Zygote]) -> list[_Zygote]:
-        poll = select.poll()
-        for one in busy:
-            poll.register(one.link, select.POLLIN)
-        left = GRACE_SECONDS + max(program.limits.seconds for one in busy for _, program in one.waiting)
-        while not (events := poll.poll(1000 * TICK_SECONDS)):
-            left -= TICK_SECONDS  # counted in ticks: time in which all of us were frozen is no one's fault
-            if left <= 0:
-                raise JailError("the jail is given up", "a zygote does not answer", "start another jail")
-        heard = {descriptor for descriptor, _ in events}
+        most = GRACE_SECONDS + max(program.limits.seconds for one in busy for _, program in one.waiting)
+        heard = _wait([one.link for one in busy], most)
         return [one for one in busy if one.link.fileno() in heard]
 
     def close(self) -> None:
@@ -229,12 +242,27 @@ class _Zygote:
 
     def hear(self) -> tuple[int, Outcome]:
         """The next answer, of the program that has waited longest. Raises JailError."""
-        try:
-            record = self.link.recv(MAX_HEAD + MAX_ANSWER + MAX_SAID + 1)
-        except OSError as error:
-            raise _gone(error.strerror or str(error)) from None
+        record = self.receive(MAX_HEAD + MAX_ANSWER + MAX_SAID + 1)
         number, program = self.waiting.popleft()
         return number, _outcome(record, number, len(program.inputs))
+
+    def receive(self, most: int) -> bytes:
+        try:
+            return self.link.recv(most)
+        except OSError as error:
+            raise _gone(error.strerror or str(error)) from None
+
+
+def _wait(links: Sequence[socket.socket], seconds: float) -> set[int]:
+    """The descriptors of those that have something to say, or have ended. Raises JailError after so long a silence."""
+    poll = select.poll()
+    for link in links:
+        poll.register(link, select.POLLIN)
+    while not (events := poll.poll(1000 * TICK_SECONDS)):
+        seconds -= TICK_SECONDS  # counted in ticks: time in which all of us were frozen is no one's fault
+        if seconds <= 0:
+            raise JailError("the jail is given up", "a zygote does not answer", "start another jail")
+    return {descriptor for descriptor, _ in events}
 
 
 def _gone(found: str) -> JailError:

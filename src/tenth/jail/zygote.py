@@ -1,6 +1,6 @@
 """Inside the sandbox: one process that has Python ready, and forks once for each program. Standard library only.
 
-Run as ``python -P -s -S -B zygote.py DESCRIPTOR``, in the sandbox, by keeper.py; the other end is wire.py.
+Run as ``python -P -s -S -B zygote.py DESCRIPTOR SETTINGS``, in the sandbox, by __main__.py; the other end is wire.py.
 
 A program finds nothing of any other program in its memory: its source and inputs are read by its own process, after the
 fork, from a socket that keeps records apart; what it answers passes through two buffers that are wiped before the next.
@@ -48,15 +48,14 @@ class _Instructions(ctypes.Structure):
     _fields_ = (("length", ctypes.c_ushort), ("instructions", ctypes.c_char_p))
 
 
-def main(descriptor: int) -> None:
+def main(descriptor: int, settings: dict[str, Any]) -> None:
     if descriptor != LINK:
         os.dup2(descriptor, LINK)
     os.closerange(LINK + 1, 4096)
     link = socket.socket(fileno=LINK)
-    greeting = json.loads(link.recv(MAX_BODY))
-    code = base64.b64decode(greeting["filter"])
+    code = base64.b64decode(settings["filter"])
     screen = _Instructions(len(code) // 8, code)
-    for name in greeting["modules"]:
+    for name in settings["modules"]:
         importlib.import_module(name)
     for name in [one for one in sys.modules if one.partition(".")[0] in ("ctypes", "_ctypes")]:
         del sys.modules[name]
@@ -71,7 +70,7 @@ def main(descriptor: int) -> None:
     gc.collect()
     gc.freeze()
     link.sendall(b'{"ready":1}')
-    answer, said = bytearray(greeting["answer_bytes"] + 1), bytearray(greeting["answer_bytes"] + 1)
+    answer, said = bytearray(settings["answer_bytes"] + 1), bytearray(settings["answer_bytes"] + 1)
     while head := link.recv(MAX_HEAD):
         wanted = json.loads(head)
         _one(link, screen, wanted["id"], wanted["seconds"], answer, said)
@@ -217,4 +216,4 @@ def _raised(error: Exception) -> str:
 
 
 if __name__ == "__main__":
-    main(int(sys.argv[1]))
+    main(int(sys.argv[1]), json.loads(sys.argv[2]))
