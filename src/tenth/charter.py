@@ -80,6 +80,8 @@ class Quarantine:
     """Of all its processes together."""
     output_bytes: float
     """In its work folder and in what it printed."""
+    jail: int
+    """How many processes beside it run the programs that its model writes (tenth.jail); 0 for none."""
 
 
 @dataclass(frozen=True)
@@ -250,6 +252,7 @@ SCHEMA: dict[str, dict[str, tuple[Check, Any]]] = {
         "processes": (COUNT, 1000),
         "memory_bytes": (ABOVE_0, float("inf")),
         "output_bytes": (ABOVE_0, 1e11),
+        "jail": (COUNT, 0),
     },
     "seal": {"checkpoints": (YES_NO, False), "escrow": (_key, None)},
     "watch": {

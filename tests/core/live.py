@@ -90,6 +90,7 @@ class Live:
     level: str = "none"
     silence_seconds: float = 60
     loopback: bool = False
+    jail: int = 0
     code: Sequence[str] = ()
     seal: bool = False
     escrow: str | None = None
@@ -146,7 +147,7 @@ class Live:
         lines += ["[gates]", f'every = "1/{self.every} epoch"', ""]
         lines += ["[ceiling]", f"device_seconds = {self.device_seconds}", f"flop = {self.flop}", ""]
         lines += ["[quarantine]", f'level = "{self.level}"', f"silence_seconds = {self.silence_seconds}"]
-        lines += [*(["loopback = true"] if self.loopback else []), ""]
+        lines += [*(["loopback = true"] if self.loopback else []), *([f"jail = {self.jail}"] if self.jail else []), ""]
         if self.seal:
             lines += ["[seal]", "checkpoints = true"]
             lines += [f'escrow = "{self.keys[self.escrow].public.line}"'] if self.escrow else []

@@ -42,6 +42,7 @@ def document() -> dict[str, Any]:
             "processes": 9,
             "memory_bytes": 1e9,
             "output_bytes": 1e9,
+            "jail": 2,
         },
         "watch": {"samples_per_minute": 5, "unwatched": "wait", "prompts": ["a"], "alarms": ["loss"]},
         "evidence": [{"name": "bpb", "command": ["evidence"], "timeout_seconds": 60}],

@@ -16,7 +16,7 @@ from tenth.cli import words
 from tenth.cli.find import is_live
 from tenth.errors import BrokenPromise, RunRefused
 from tenth.opening import begin
-from tenth.probes.outside import Probe, probe
+from tenth.probes.outside import Probe, probe, probe_jail
 from tenth.quarantine import leash, sandbox
 from tenth.sanitise import plain
 
@@ -26,7 +26,8 @@ START_SECONDS = 120.0
 
 def open_run(charter: Path, runs: Path, found: Sequence[Probe] = ()) -> Path:
     """Make a run directory for a charter that was checked; what probing the quarantine found is pinned with it."""
-    probes = [one.record() for one in found or probe()]
+    jailed = probe_jail() if charters.parse(charter.read_bytes()).quarantine.jail else []
+    probes = [one.record() for one in (*(found or probe()), *jailed)]
     holds = sandbox.means(leash.cgroup_parent() is not None)
     return begin(charter, runs, holds, time.time(), peak.of_this_machine(), probes).path
 

@@ -10,7 +10,7 @@ import click
 from tenth.cli import advice
 from tenth.cli.options import json_option
 from tenth.cli.outcome import DONE, ERROR, emit
-from tenth.probes.outside import LEFT_OPEN, Probe, held, probe
+from tenth.probes.outside import LEFT_OPEN, Probe, held, probe, probe_jail
 from tenth.quarantine import sandbox
 from tenth.sanitise import plain
 
@@ -26,20 +26,22 @@ MEANS = {
 @click.option("--markdown", is_flag=True, help="Print the matrix as docs/threat-model.md has it.")
 @json_option
 def probe_command(verbose: bool, markdown: bool, as_json: bool) -> int:
-    """Run every escape attempt that tenth knows against the sandbox that trainers are kept in here.
+    """Run every escape attempt that tenth knows against this machine's sandbox, and against the jail inside it.
+
+    The sandbox keeps trainers in; the jail, programs that a model wrote.
 
     Harmless: nothing outside is changed, whatever succeeds. Exit code 1: something got out that should not have.
     """
     begun = time.monotonic()
-    found = probe()
-    seconds, level = time.monotonic() - begun, held(found)
+    kept_in, jailed = probe(), probe_jail() if sandbox.level() != "none" else []
+    found, level, seconds = [*kept_in, *jailed], held(kept_in), time.monotonic() - begun
     if as_json:
         emit({"level": level, "seconds": round(seconds, 3), "probes": [one.record() for one in found]})
     elif markdown:
         click.echo("\n".join(table(found)))
     else:
         _print(found, level, seconds, verbose)
-    return DONE if level == sandbox.level() != "none" else ERROR
+    return DONE if level == sandbox.level() != "none" and all(one.contained for one in jailed) else ERROR
 
 
 def _print(found: Sequence[Probe], level: str, seconds: float, verbose: bool) -> None:

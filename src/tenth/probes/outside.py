@@ -18,6 +18,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from tenth.errors import RunRefused
+from tenth.jail import keeper
+from tenth.jail.wire import JailError
 from tenth.probes import attempts
 from tenth.quarantine import sandbox
 
@@ -76,6 +79,15 @@ def probe() -> list[Probe]:
         found = [Probe(row["name"], row["about"], not row["escaped"], row["what"]) for row in rows]
         noticed = arrived()
         return [Probe(one.name, one.about, False, "it arrived") if one.name in noticed else one for one in found]
+
+
+def probe_jail() -> list[Probe]:
+    """Run every attempt that a program can make in a jail of this machine. Raises RunRefused where none starts."""
+    try:
+        rows = keeper.report()
+    except JailError as error:
+        raise RunRefused(error.refused, error.found, error.do) from None
+    return [Probe(row["name"], "jail", row["contained"], f"{row['verdict']} {row['said']}".strip()) for row in rows]
 
 
 @contextlib.contextmanager
