@@ -1,7 +1,8 @@
-"""Linear layer and cross-entropy in one: the loss of a head without ever holding all its logits.
+"""Linear layer and cross-entropy in one: what a head makes of its targets, without ever holding all its logits.
 
-The gradient is formed in the forward pass, a slice of rows at a time, while the slice's logits are still in cache: no
-(rows, V) float32 tensor exists, and softmax is computed once instead of twice.
+Of the mean loss the gradient is formed in the forward pass, a slice of rows at a time, while the slice's logits are
+still in cache: no (rows, V) float32 tensor exists, and softmax is computed once instead of twice. Where each token's
+log-probability is wanted, what it weighs is known only later: the slices are computed again in the backward pass.
 """
 
 from __future__ import annotations
@@ -56,3 +57,38 @@ def linear_cross_entropy(hidden: Tensor, weight: Tensor, targets: Tensor) -> Ten
     """Mean over counted targets of -log softmax(hidden @ weight^T)[target], in nats; hidden (N, D), targets (N,)."""
     loss: Tensor = _LinearCrossEntropy.apply(hidden, weight, targets)  # type: ignore[no-untyped-call]
     return loss
+
+
+class _TokenLogProbs(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, hidden: Tensor, weight: Tensor, targets: Tensor) -> Tensor:
+        found = torch.empty(targets.shape, dtype=torch.float32, device=hidden.device)
+        totals = torch.empty_like(found)
+        for start in range(0, len(targets), ROWS_PER_SLICE):
+            rows = slice(start, start + ROWS_PER_SLICE)
+            logits = F.linear(hidden[rows], weight).float()
+            totals[rows] = logits.logsumexp(1)
+            found[rows] = logits.gather(1, targets[rows, None]).squeeze(1) - totals[rows]
+        ctx.save_for_backward(hidden, weight, targets, totals)
+        return found
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, Tensor, None]:
+        hidden, weight, targets, totals = ctx.saved_tensors
+        grad_hidden, grad_weight = torch.empty_like(hidden), torch.zeros_like(weight)
+        for start in range(0, len(targets), ROWS_PER_SLICE):
+            rows = slice(start, start + ROWS_PER_SLICE)
+            weighed = grads[0][rows, None]
+            # d log p / d logits = one-hot - softmax.
+            chances = (F.linear(hidden[rows], weight).float() - totals[rows, None]).exp_()
+            gradient = chances.mul_(-weighed).scatter_add_(1, targets[rows, None], weighed).to(hidden.dtype)
+            torch.mm(gradient, weight, out=grad_hidden[rows])
+            grad_weight.addmm_(gradient.t(), hidden[rows])
+        return grad_hidden, grad_weight, None
+
+
+def token_log_probs(hidden: Tensor, weight: Tensor, targets: Tensor) -> Tensor:
+    """log softmax(hidden @ weight^T)[target] in float32, 0 where IGNORED; hidden (..., D), targets and result (...)."""
+    counted = targets != IGNORED
+    found: Tensor = _TokenLogProbs.apply(hidden[counted], weight, targets[counted])  # type: ignore[no-untyped-call]
+    return torch.zeros(targets.shape, dtype=torch.float32, device=hidden.device).masked_scatter(counted, found)
