@@ -19,7 +19,7 @@ from tenth.cli import pull
 from tenth.encoding import b64, unb64
 from tenth.errors import TenthError, WrongInput
 from tenth.sanitise import plain
-from tenth.web import curves, reviews, statements
+from tenth.web import curves, feedback, reviews, statements
 from tenth.web.proof import inclusion
 from tenth.web.room import Room, Rooms
 from tenth.web.trust import refusal, session_of
@@ -181,6 +181,15 @@ async def reviewed(_request: Request, room: Room) -> Any:
     return await asyncio.to_thread(reviews.of, room)
 
 
+async def to_judge(request: Request, room: Room) -> Any:
+    return await asyncio.to_thread(feedback.asks, room, session_of(request).name, dict(request.query_params))
+
+
+async def judged(request: Request, room: Room) -> Any:
+    said = await _object(request)
+    return await asyncio.to_thread(feedback.take, room, session_of(request).name, said)
+
+
 async def _object(request: Request) -> dict[str, Any]:
     """The body, a JSON object: a form of another site cannot send one."""
     if request.headers.get("content-type", "").partition(";")[0] != "application/json":
@@ -207,6 +216,8 @@ ROUTES = [
     _route("curve", "reader", curve),
     _route("reviews", "reader", reviewed),
     _route("reviews", "watcher", review, "POST"),
+    _route("feedback", "watcher", to_judge),
+    _route("feedback", "watcher", judged, "POST"),
     _route("pull", "watcher", second_cord, "POST"),
     _route("submit", "signatory", submit, "POST"),
     _route("draft", "signatory", draft, "POST"),

@@ -127,6 +127,15 @@ async def log(request: Request, room: Room) -> Response:
     )  # fmt: skip
 
 
+async def feedback(request: Request, room: Room) -> Response:
+    entries, last = room.index.sizes()
+    kind = "proposal" if request.url.path.endswith("/grade") else "pair"
+    return _draw(
+        request, "feedback.html", room=room, waiting=waiting(room), kind=kind,
+        given={**brief(room), "cursor": [entries, last]},
+    )  # fmt: skip
+
+
 async def person(request: Request) -> Response:
     return _draw(request, "person.html")
 
@@ -187,4 +196,6 @@ ROUTES = [
     Route("/r/{run}/gate", about(gate)),
     Route("/r/{run}/gate/{path}", about(gate)),
     Route("/r/{run}/log", about(log)),
+    Route("/r/{run}/feedback", about(feedback)),
+    Route("/r/{run}/feedback/grade", about(feedback)),
 ]
