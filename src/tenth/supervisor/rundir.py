@@ -46,6 +46,10 @@ class RunDir:
         """What a child may see of them: the folder, and what of it is open."""
         return [path for path in (self.path / "checkpoints", self.path / OPEN) if path.is_dir()]
 
+    def batches(self) -> list[Path]:
+        """People's feedback, as sealed for training under its digest; a recipe says which of it is used."""
+        return sorted(self.path.glob(f"feedback/{'[0-9a-f]' * 64}.jsonl"))
+
     def neighbours(self) -> list[Path]:
         """This run and the others beside it: all that a trainer must not see."""
         return sorted(key.parent for key in self.path.parent.glob("*/supervisor.key"))

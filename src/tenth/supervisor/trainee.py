@@ -149,7 +149,7 @@ def _cell(run: RunDir, history: History, channel: int, jail: Sequence[int], fram
         writable=run.work,
         readable=[run.root, *outside],
         hidden=[*run.neighbours(), *sandbox.hidden_from_everyone()],
-        sealed=[Path(frame["recipe"]), Path(frame["data"]), *run.checkpoints()],
+        sealed=[Path(frame["recipe"]), Path(frame["data"]), *run.checkpoints(), *run.batches()],
         cwd=run.root,
         env={**phase.env, "TENTH_FD": str(channel), **({"TENTH_JAIL": ",".join(map(str, jail))} if jail else {})},
         loopback=quarantine.loopback,
