@@ -16,7 +16,7 @@ from typing import Any
 
 from puzzles import chains
 from puzzles.operations import KINDS
-from tenth.environments import Task, Verdict
+from tenth.environments import Json, Task, Verdict
 from tenth.jail.wire import RETURNED, Jail, Limits, Outcome, Program, spell
 
 ROLES = ("propose", "deduce", "induce")
@@ -46,26 +46,24 @@ class Puzzles:
         meta: dict[str, Any]
         if self.role == "propose":
             kind = rng.choice(KINDS)
-            prompt, meta = f"# propose\n# takes: {kind}\n# steps: {depth}\n", {"kind": kind}
+            prompt, meta = to_propose(kind, depth), {"kind": kind}
         elif self.role == "deduce":
             given = chains.draw(chain.kind, rng)
-            prompt, meta = f"# deduce\n{chain.source()}# f({json.dumps(given)}) returns\n", {"expected": chain(given)}
+            prompt, meta = to_deduce(chain.source(), given), {"expected": chain(given)}
         else:
-            inputs = _distinct(chain.kind, rng, SHOWN + HIDDEN)
+            inputs = distinct(chain.kind, rng, SHOWN + HIDDEN)
             outputs = [chain(one) for one in inputs]
-            examples = "".join(
-                f"# f({json.dumps(one)}) == {json.dumps(value)}\n"
-                for one, value in zip(inputs[:SHOWN], outputs[:SHOWN], strict=True)
-            )
-            prompt, meta = f"# induce\n{examples}", {"inputs": inputs, "expected": outputs}
+            prompt, meta = to_induce(inputs, outputs), {"inputs": inputs, "expected": outputs}
         facts = {**meta, "depth": depth, "chain": list(chain.names), "behaviour": chain.behaviour}
-        name = hashlib.sha256(f"{prompt}{spell(meta)}".encode()).hexdigest()[:16]
-        return Task(f"{self.role}-{name}", prompt, seed, facts)
+        return Task(named(self.role, prompt, meta), prompt, seed, facts)
 
     def verify(self, task: Task, completion: str, jail: Jail) -> Verdict:
         if self.role == "deduce":
             return _deduced(task, completion)
-        return _proposed(task, completion, jail) if self.role == "propose" else _induced(task, completion, jail)
+        if self.role == "propose":
+            return _proposed(task, completion, jail)
+        program = attempt(task, completion)
+        return induced(task, program, jail.run(program))
 
 
 def code_of(completion: str) -> str:
@@ -74,7 +72,26 @@ def code_of(completion: str) -> str:
     return str(blocks[-1]) if blocks else completion
 
 
-def _distinct(kind: str, rng: random.Random, count: int) -> list[Any]:
+def named(role: str, prompt: str, meta: Json) -> str:
+    """The id of a task."""
+    return f"{role}-{hashlib.sha256(f'{prompt}{spell(meta)}'.encode()).hexdigest()[:16]}"
+
+
+def to_propose(kind: str, depth: int) -> str:
+    return f"# propose\n# takes: {kind}\n# steps: {depth}\n"
+
+
+def to_deduce(source: str, given: Json) -> str:
+    return f"# deduce\n{source}# f({json.dumps(given)}) returns\n"
+
+
+def to_induce(inputs: Sequence[Json], outputs: Sequence[Json]) -> str:
+    """Only the first SHOWN are shown."""
+    pairs = zip(inputs[:SHOWN], outputs[:SHOWN], strict=True)
+    return "# induce\n" + "".join(f"# f({json.dumps(one)}) == {json.dumps(value)}\n" for one, value in pairs)
+
+
+def distinct(kind: str, rng: random.Random, count: int) -> list[Any]:
     found: dict[str, Any] = {}
     while len(found) < count:
         value = chains.draw(kind, rng)
@@ -95,27 +112,35 @@ def _deduced(task: Task, completion: str) -> Verdict:
     return Verdict(right, {"well-formed": 1.0, "right": right}, {"said": said[:1000]})
 
 
-def _induced(task: Task, completion: str, jail: Jail) -> Verdict:
-    """The jail is given the inputs; what they should lead to is compared here."""
-    program, inputs = code_of(completion), task.meta["inputs"]
-    outcome = jail.run(Program(program, "f", [[one] for one in inputs], LIMITS))
+def attempt(task: Task, completion: str) -> Program:
+    """What runs in the jail for a completion of an ``induce`` task: it is given the inputs and nothing else."""
+    return Program(code_of(completion), "f", [[one] for one in task.meta["inputs"]], LIMITS)
+
+
+def induced(task: Task, program: Program, outcome: Outcome) -> Verdict:
+    """What the inputs should lead to is compared here."""
     right = outcome.right(task.meta["expected"])
     shown, hidden = sum(right[:SHOWN]) / SHOWN, sum(right[SHOWN:]) / HIDDEN
-    return Verdict(float(all(right)), {"shown": shown, "hidden": hidden}, _evidence(program, outcome))
+    return Verdict(float(all(right)), {"shown": shown, "hidden": hidden}, _evidence(program.source, outcome))
 
 
 def _proposed(task: Task, completion: str, jail: Jail) -> Verdict:
     program, kind = code_of(completion), task.meta["kind"]
     again = Program(program, "f", [[one] for one in chains.probes(kind)], LIMITS)
     first, second = jail.run_all([again, again])
+    parts, behaviour = soundness(kind, first, second)
+    return Verdict(float(all(parts.values())), parts, {**_evidence(program, first), "behaviour": behaviour or None})
+
+
+def soundness(kind: str, first: Outcome, second: Outcome) -> tuple[dict[str, float], str]:
+    """Parts of a proposal's verdict, and its behaviour, "" if it did not run; ``probes(kind)`` came first."""
     ran = first.verdict == second.verdict == RETURNED
-    outputs = [str(one.text) for one in first.answers]
-    behaviour = chains.digest(kind, outputs)
+    outputs = [str(one.text) for one in first.answers[: chains.PROBES]]
+    behaviour = chains.digest(kind, outputs) if ran else ""
     parts = {
         "runs": float(ran),
         "deterministic": float(ran and first.answers == second.answers),
         "not constant": float(ran and len(set(outputs)) > 1),
         "not held out": float(ran and not chains.held_out(behaviour)),
     }
-    evidence = {**_evidence(program, first), "behaviour": behaviour if ran else None}
-    return Verdict(float(all(parts.values())), parts, evidence)
+    return parts, behaviour

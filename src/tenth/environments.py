@@ -2,7 +2,8 @@
 
 An environment lives in a package of its own that depends on tenth, never the reverse (``environments/``). Code that a
 completion contains runs in a jail (tenth.jail), which never receives the expected outputs. ``reward_function`` makes of
-an environment what TRL's trainers take as one of their ``reward_funcs``.
+an environment what TRL's trainers take as one of their ``reward_funcs``. ``SelfPlay`` is what self-play asks for: a
+program that a model proposes is looked at, and becomes a task.
 """
 
 from __future__ import annotations
@@ -51,6 +52,88 @@ class Env(Protocol):
 
     def verify(self, task: Task, completion: str, jail: Jail) -> Verdict:
         """Judge one completion. Raises JailError; nothing that a completion says or does raises anything else."""
+
+
+@dataclass(frozen=True)
+class Lesson:
+    """A prompt, and what is worth learning to write after it."""
+
+    prompt: str
+    completion: str
+
+
+@dataclass(frozen=True)
+class Proposal:
+    """A program that may become a task. ``about`` is what the environment has to know of it: JSON."""
+
+    source: str
+    about: Mapping[str, Json]
+
+
+@dataclass(frozen=True)
+class Finding:
+    """What a proposal did in the jail."""
+
+    proposal: Proposal
+    parts: Mapping[str, float]
+    """What it is worth, by name, 0 or 1 each; all 1: it may be trained on."""
+    depth: int
+    """How many steps it is made of."""
+    behaviour: str = ""
+    """The same for programs that do the same; "" where it does not run."""
+    examples: Sequence[tuple[Json, Json]] = ()
+    """What it was given, and what it gave back."""
+    jail: str = ""
+    """The jail's verdict."""
+
+    @property
+    def sound(self) -> bool:
+        return all(self.parts.values())
+
+
+class SelfPlay(Protocol):
+    """What self-play asks of an environment. Same arguments, same answers: nothing else is random."""
+
+    deepest: int
+
+    def worked(self, rng: random.Random, n: int) -> Sequence[Lesson]:
+        """Worked examples of the shallowest depths, in every role: the warm start."""
+
+    def given(self, rng: random.Random, n: int) -> Sequence[Finding]:
+        """Programs of the warm start, as tasks for a solver that nobody proposes to."""
+
+    def invitation(self, rng: random.Random, depth: int) -> Task:
+        """Asks for a program so deep."""
+
+    def proposed(self, task: Task, completion: str) -> Proposal:
+        """What was written after an invitation."""
+
+    def drawn(self, rng: random.Random, depth: int) -> Proposal:
+        """Drawn uniformly, without a model: the control."""
+
+    def composed(self, rng: random.Random, depth: int, earlier: Sequence[Proposal]) -> Proposal | None:
+        """One earlier program after another, at most so deep; None where no two fit."""
+
+    def examine(self, proposals: Sequence[Proposal], jail: Jail) -> Sequence[Finding]:
+        """Run each, twice. Raises JailError."""
+
+    def puzzle(self, finding: Finding) -> Task:
+        """To write a program that does what this one did."""
+
+    def judge(self, tasks: Sequence[Task], completions: Sequence[str], jail: Jail) -> Sequence[Verdict]:
+        """A verdict for each puzzle's completion; parts "shown" and "hidden". Raises JailError."""
+
+    def hindsight(self, task: Task, completion: str) -> Proposal:
+        """What was written for a puzzle, as a proposal of its own right, on the puzzle's inputs."""
+
+    def solution(self, finding: Finding, source: str) -> Lesson:
+        """The puzzle of a finding, and a program that solves it."""
+
+    def lessons(self, finding: Finding) -> Sequence[Lesson]:
+        """What else a finding teaches: to propose it, and to deduce what it returns."""
+
+    def held_out(self, depth: int, n: int) -> Sequence[Task]:
+        """Puzzles of that depth whose behaviours are never trained on: always the same ones."""
 
 
 def rows(tasks: Sequence[Task]) -> Iterator[dict[str, str]]:

@@ -1,0 +1,168 @@
+"""Puzzles as self-play needs them: proposals looked at many at a time, and made into tasks by what they really do.
+
+What a model proposed never runs here, only in the jail: its outputs are the jail's answers.
+"""
+
+from __future__ import annotations
+
+import json
+import random
+from collections.abc import Sequence
+from functools import cache
+from itertools import product
+
+from puzzles import chains, env
+from puzzles.chains import Chain
+from puzzles.operations import BY_NAME, KINDS, LIST, NUMBER, OPERATIONS, TEXT
+from tenth.environments import Finding, Json, Lesson, Proposal, Task, Verdict
+from tenth.jail.wire import Jail, Outcome, Program, spell
+
+HEAD, STEP, LAST = "def f(x):\n", "    ", "    return "
+TAKES = {kind: [one for one in OPERATIONS if one.takes == kind] for kind in KINDS}
+INDUCED = 0.6
+"""Share of the warm start's examples; the others are proposals and deductions, half and half."""
+
+
+@cache
+def shallow() -> tuple[Chain, ...]:
+    """All programs of the warm start: up to two steps, none of them held out."""
+    every = (Chain(names) for depth in (1, 2) for names in product(BY_NAME, repeat=depth))
+    return tuple(
+        one for one in every if one.fits() and one.deep() and not one.constant() and not chains.held_out(one.behaviour)
+    )
+
+
+class SelfPlay:
+    """See tenth.environments.SelfPlay. Of a proposal it knows what it takes, what it gives, and how deep it is."""
+
+    deepest = chains.DEEPEST
+
+    def worked(self, rng: random.Random, n: int) -> list[Lesson]:
+        found = []
+        for one in self.given(rng, n):
+            role = rng.random()
+            proposing, deducing = self.lessons(one)
+            half = (1 + INDUCED) / 2
+            induced = self.solution(one, one.proposal.source)
+            found.append(induced if role < INDUCED else proposing if role < half else deducing)
+        return found
+
+    def given(self, rng: random.Random, n: int) -> list[Finding]:
+        found = []
+        for chain in rng.choices(shallow(), k=n):
+            inputs = env.distinct(chain.kind, rng, env.SHOWN + env.HIDDEN)
+            pairs = [(one, chain(one)) for one in inputs]
+            about = {"takes": chain.kind, "gives": BY_NAME[chain.names[-1]].gives, "depth": chain.depth}
+            proposal = Proposal(chain.source(), about)
+            found.append(Finding(proposal, {"runs": 1.0}, chain.depth, chain.behaviour, pairs, "returned"))
+        return found
+
+    def invitation(self, rng: random.Random, depth: int) -> Task:
+        kind = rng.choice(KINDS)
+        prompt, meta = env.to_propose(kind, depth), {"kind": kind}
+        return Task(env.named("propose", prompt, meta), prompt, 0, meta)
+
+    def proposed(self, task: Task, completion: str) -> Proposal:
+        return Proposal(env.code_of(completion), {"takes": task.meta["kind"]})
+
+    def drawn(self, rng: random.Random, depth: int) -> Proposal:
+        kind = takes = rng.choice(KINDS)
+        names = []
+        for _ in range(depth):
+            one = rng.choice(TAKES[kind])
+            names.append(one.name)
+            kind = one.gives
+        return Proposal(Chain(tuple(names)).source(), {"takes": takes})
+
+    def composed(self, rng: random.Random, depth: int, earlier: Sequence[Proposal]) -> Proposal | None:
+        first = rng.choice(earlier) if earlier else None
+        fitting = [
+            one
+            for one in earlier
+            if first
+            and one.about["takes"] == first.about["gives"]
+            and one.about["depth"] + first.about["depth"] <= depth
+        ]
+        if first is None or not fitting:
+            return None
+        source = _after(first.source, rng.choice(fitting).source)
+        return Proposal(source, {"takes": first.about["takes"]}) if source else None
+
+    def examine(self, proposals: Sequence[Proposal], jail: Jail) -> list[Finding]:
+        programs = []
+        for one in proposals:
+            given = [*chains.probes(one.about["takes"]), *_inputs(one)]
+            programs += [Program(one.source, "f", [[value] for value in given], env.LIMITS)] * 2
+        outcomes = list(jail.run_all(programs))
+        pairs = zip(outcomes[::2], outcomes[1::2], strict=True)
+        return [_finding(one, *pair) for one, pair in zip(proposals, pairs, strict=True)]
+
+    def puzzle(self, finding: Finding) -> Task:
+        inputs, outputs = [one for one, _ in finding.examples], [one for _, one in finding.examples]
+        prompt, meta = env.to_induce(inputs, outputs), {"inputs": inputs, "expected": outputs}
+        facts = {**meta, "depth": finding.depth, "takes": finding.proposal.about["takes"]}
+        return Task(env.named("induce", prompt, meta), prompt, 0, facts)
+
+    def judge(self, tasks: Sequence[Task], completions: Sequence[str], jail: Jail) -> list[Verdict]:
+        programs = [env.attempt(task, text) for task, text in zip(tasks, completions, strict=True)]
+        outcomes = jail.run_all(programs)
+        return [env.induced(*one) for one in zip(tasks, programs, outcomes, strict=True)]
+
+    def hindsight(self, task: Task, completion: str) -> Proposal:
+        return Proposal(env.code_of(completion), {"takes": task.meta["takes"], "inputs": task.meta["inputs"]})
+
+    def solution(self, finding: Finding, source: str) -> Lesson:
+        return Lesson(self.puzzle(finding).prompt, source)
+
+    def lessons(self, finding: Finding) -> list[Lesson]:
+        proposal = finding.proposal
+        given, value = finding.examples[-1]
+        return [
+            Lesson(env.to_propose(proposal.about["takes"], finding.depth), proposal.source),
+            Lesson(env.to_deduce(proposal.source, given), json.dumps(value)),
+        ]
+
+    def held_out(self, depth: int, n: int) -> list[Task]:
+        return env.Puzzles("induce", (depth,), "held out").tasks(random.Random(f"held out, depth {depth}"), n)
+
+
+def _inputs(proposal: Proposal) -> list[Json]:
+    """What a puzzle made of it will show and hide: fixed by its source, unless they are given."""
+    known: list[Json] | None = proposal.about.get("inputs")
+    rng = random.Random(proposal.source)
+    return env.distinct(proposal.about["takes"], rng, env.SHOWN + env.HIDDEN) if known is None else known
+
+
+def _finding(proposal: Proposal, first: Outcome, second: Outcome) -> Finding:
+    takes, depth = str(proposal.about["takes"]), _steps(proposal.source)
+    parts, behaviour = env.soundness(takes, first, second)
+    if not behaviour:
+        return Finding(proposal, parts, depth, jail=first.verdict)
+    answers = [one.value for one in first.answers[chains.PROBES :]]
+    about = {"takes": takes, "gives": _kind(answers), "depth": depth}
+    pairs = list(zip(_inputs(proposal), answers, strict=True))
+    # A puzzle whose shown outputs are all alike says nothing of what is asked for.
+    parts = {**parts, "tells": float(len({spell(one) for one in answers[: env.SHOWN]}) > 1)}
+    return Finding(Proposal(proposal.source, about), parts, depth, behaviour, pairs, first.verdict)
+
+
+def _steps(source: str) -> int:
+    return max(1, sum(line.startswith(STEP) for line in source.splitlines()))
+
+
+def _kind(values: Sequence[Json]) -> str:
+    """What all of them are, or "" if that is nothing that an operation takes."""
+    if all(isinstance(one, str) for one in values):
+        return TEXT
+    if all(type(one) is int for one in values):
+        return NUMBER
+    listed = all(isinstance(one, list) and all(type(number) is int for number in one) for one in values)
+    return LIST if listed else ""
+
+
+def _after(first: str, second: str) -> str | None:
+    """The source of ``second(first(x))``, where both are written as chains are."""
+    one, two = first.splitlines(keepends=True), second.splitlines(keepends=True)
+    if any(len(lines) < 2 or lines[0] != HEAD or not lines[-1].startswith(LAST) for lines in (one, two)):
+        return None
+    return "".join([*one[:-1], f"{STEP}x = {one[-1].removeprefix(LAST)}", *two[1:]])

@@ -1,0 +1,114 @@
+"""What self-play remembers from one step to the next: what was found, what is learned from, how deep it dares to go.
+
+Plain JSON in the checkpoint. Nothing else does: random numbers are drawn anew for each step, from the run's seed and
+the step's number.
+"""
+
+from __future__ import annotations
+
+import json
+import random
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, field
+from itertools import accumulate
+from pathlib import Path
+from typing import Any
+
+from tenth.environments import Lesson, Proposal, Task
+
+from .errors import CheckpointError
+
+FILE = "selfplay.json"
+PATIENCE = 4
+"""Rounds whose success at the deepest allowed programs decides whether it may go deeper."""
+GOOD = 0.5
+MOST_PROGRAMS = 2_048
+"""Of its own programs, the newest: to be composed, and to be solved once more."""
+
+
+@dataclass
+class Memory:
+    """Everything, and the counts of this tenth beside it."""
+
+    cap: int
+    """How deep a program may be."""
+    successes: list[float] = field(default_factory=list)
+    """Share of the attempts that solved puzzles as deep as the cap, round by round since it was raised."""
+    rounds: int = 0
+    known: dict[str, int] = field(default_factory=dict)
+    """Behaviour -> the round that found it."""
+    programs: list[dict[str, Any]] = field(default_factory=list)
+    """Proposals that were sound and new."""
+    puzzles: list[dict[str, Any]] = field(default_factory=list)
+    """Tasks with the weight of each, for the policy gradient."""
+    lessons: list[tuple[str, str, float]] = field(default_factory=list)
+    """Prompt, completion, weight: what is replayed."""
+    counts: dict[str, float] = field(default_factory=dict)
+    """Of this tenth: what the rounds counted."""
+
+    def count(self, **numbers: float) -> None:
+        for name, number in numbers.items():
+            self.counts[name] = self.counts.get(name, 0) + number
+
+    def learn(self, lesson: Lesson, weight: float, most: int) -> None:
+        """Keep the newest `most`."""
+        self.lessons.append((lesson.prompt, lesson.completion, weight))
+        del self.lessons[:-most]
+
+    def keep(self, proposal: Proposal, behaviour: str) -> None:
+        self.known[behaviour] = self.rounds
+        self.programs.append(asdict(proposal))
+        del self.programs[:-MOST_PROGRAMS]
+
+    def pose(self, task: Task, weight: float) -> None:
+        self.puzzles.append({**asdict(task), "weight": weight})
+        del self.puzzles[:-MOST_PROGRAMS]
+
+    def earlier(self) -> list[Proposal]:
+        return [Proposal(**one) for one in self.programs]
+
+    def replayed(self, rng: random.Random, n: int) -> list[Lesson]:
+        """Drawn by weight, with replacement."""
+        weights = list(accumulate(weight for _, _, weight in self.lessons))
+        return [Lesson(*one[:2]) for one in rng.choices(self.lessons, cum_weights=weights, k=n)]
+
+    def posed(self, rng: random.Random, n: int) -> list[Task]:
+        """The same for puzzles."""
+        found = rng.choices(self.puzzles, [one["weight"] for one in self.puzzles], k=n)
+        return [Task(**{name: one[name] for name in ("id", "prompt", "seed", "meta")}) for one in found]
+
+    def succeeded(self, share: float, deepest: int) -> None:
+        """Note a round's success at the cap; raise the cap if the last few were good."""
+        self.successes.append(share)
+        last = self.successes[-PATIENCE:]
+        if len(last) == PATIENCE and sum(last) / PATIENCE >= GOOD and self.cap < deepest:
+            self.cap, self.successes = self.cap + 1, []
+
+
+def save(memory: Memory, folder: Path) -> Path:
+    """Write it below `folder`; returns the file, which a checkpoint copies."""
+    path = folder / FILE
+    path.write_text(json.dumps(asdict(memory), separators=(",", ":")) + "\n", "utf-8")
+    return path
+
+
+def load(checkpoint: Path) -> Memory:
+    """Raises CheckpointError."""
+    try:
+        found = json.loads((checkpoint / FILE).read_text("utf-8"))
+        found["lessons"] = [(str(prompt), str(text), float(weight)) for prompt, text, weight in found["lessons"]]
+        return Memory(**found)
+    except (OSError, ValueError, TypeError, KeyError) as error:
+        raise CheckpointError(
+            "The checkpoint was refused.", f"{checkpoint / FILE}: {error!r}", "go back to an earlier checkpoint"
+        ) from error
+
+
+def learnability(solved: int, attempts: int) -> float:
+    """p (1 - p) of a puzzle, the share p estimated with one success and one failure more than were seen."""
+    p = (solved + 1) / (attempts + 2)
+    return p * (1 - p)
+
+
+def shortest(sources: Sequence[str]) -> str:
+    return min(sources, key=lambda one: (len(one), one))

@@ -1,0 +1,137 @@
+"""One round of self-play: programs are proposed, looked at in the jail, solved several times, and become lessons.
+
+Nothing is believed because a model says it. What a program does, the jail says; whether it solves a puzzle is decided
+here, where the expected outputs are.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from tenth.environments import Finding, Lesson, Proposal, SelfPlay, Task, Verdict
+from tenth.jail.wire import DENIED, RETURNED, Jail
+
+from .recipe import SelfPlayRecipe
+from .selfplay_memory import Memory, learnability, shortest
+
+Write = Callable[[Sequence[str]], list[str]]
+"""What the model writes after each prompt."""
+Fits = Callable[[Lesson], bool]
+"""Whether prompt and completion have room in the model's context."""
+
+
+@dataclass
+class Round:
+    """What a round needs. `rng` is drawn from in order, so that a round with the same numbers is the same round."""
+
+    game: SelfPlay
+    jail: Jail
+    recipe: SelfPlayRecipe
+    memory: Memory
+    write: Write
+    fits: Fits
+    rng: random.Random
+
+    def play(self) -> None:
+        """Leaves lessons, programs and counts in the memory."""
+        puzzles = self._found()
+        tasks = [self.game.puzzle(one) for one in puzzles]
+        again = [task for task in tasks for _ in range(self.recipe.attempts)]
+        texts = self.write([task.prompt for task in again])
+        verdicts = self.game.judge(again, texts, self.jail)
+        k = self.recipe.attempts
+        for number, finding in enumerate(puzzles):
+            some = slice(k * number, k * (number + 1))
+            self._teach(finding, tasks[number], texts[some], verdicts[some])
+        self._relabel(again, texts, verdicts)
+        self._account(puzzles, verdicts)
+        self.memory.rounds += 1
+
+    # --- propose ------------------------------------------------------------------------------------------------------
+
+    def _found(self) -> list[Finding]:
+        """The programs that are to be solved; those that are sound and new beyond these are lessons, too."""
+        r = self.recipe
+        if r.proposer == "given":
+            return [one for one in self.game.given(self.rng, r.puzzles) if self._has_room(one)]
+        proposals = self._proposals()
+        findings = self.game.examine(proposals, self.jail)
+        self.memory.count(
+            proposals=len(proposals), junk=sum(not one.sound for one in findings),
+            denied=sum(one.jail == DENIED for one in findings),
+            behaviours=len({one.behaviour for one in findings if one.behaviour}),
+        )  # fmt: skip
+        fresh = []
+        for one in findings:
+            if one.sound and self._has_room(one) and one.depth <= self.memory.cap:
+                if one.behaviour in self.memory.known:
+                    self.memory.count(repeated=1)
+                    continue
+                self.memory.keep(one.proposal, one.behaviour)
+                fresh.append(one)
+        self.memory.count(accepted=len(fresh))
+        self.rng.shuffle(fresh)
+        for one in fresh[r.puzzles :]:
+            self._teach(one, self.game.puzzle(one), (), ())
+        return fresh[: r.puzzles]
+
+    def _proposals(self) -> list[Proposal]:
+        """Half asks for programs as deep as the cap, the others for any depth."""
+        r, cap = self.recipe, self.memory.cap
+        depths = [cap if self.rng.random() < 0.5 else self.rng.randint(1, cap) for _ in range(r.proposals)]
+        if r.proposer == "random":
+            return [self.game.drawn(self.rng, depth) for depth in depths]
+        earlier = self.memory.earlier()
+        composing = round(r.composed * len(depths))
+        tried = (self.game.composed(self.rng, depth, earlier) for depth in depths[:composing])
+        composed = [one for one in tried if one is not None]
+        invitations = [self.game.invitation(self.rng, depth) for depth in depths[len(composed) :]]
+        written = self.write([one.prompt for one in invitations])
+        return composed + [self.game.proposed(*pair) for pair in zip(invitations, written, strict=True)]
+
+    def _has_room(self, finding: Finding) -> bool:
+        return self.fits(self.game.solution(finding, finding.proposal.source))
+
+    # --- learn --------------------------------------------------------------------------------------------------------
+
+    def _teach(self, finding: Finding, task: Task, texts: Sequence[str], verdicts: Sequence[Verdict]) -> None:
+        """The shortest program that solves it, the proposer's own included, and what else it teaches."""
+        solved = [text for text, verdict in zip(texts, verdicts, strict=True) if verdict.score == 1]
+        weight = learnability(len(solved), len(texts))
+        best = shortest([finding.proposal.source, *solved])
+        self._learn(self.game.solution(finding, best), weight)
+        self.memory.pose(task, weight)
+        if self.recipe.proposer == "model":
+            for lesson in self.game.lessons(finding):
+                self._learn(lesson, weight / 2)
+
+    def _relabel(self, tasks: Sequence[Task], texts: Sequence[str], verdicts: Sequence[Verdict]) -> None:
+        """A wrong program is right for the puzzle that its own outputs make: at most one for each puzzle."""
+        wrong: dict[str, Proposal] = {}
+        for task, text, verdict in zip(tasks, texts, verdicts, strict=True):
+            if verdict.score < 1 and verdict.evidence["jail"] == RETURNED:
+                wrong.setdefault(task.id, self.game.hindsight(task, text))
+        for one in self.game.examine(list({one.source: one for one in wrong.values()}.values()), self.jail):
+            if one.sound and one.depth <= self.memory.cap and self._has_room(one):
+                self.memory.count(relabelled=1)
+                self._learn(self.game.solution(one, one.proposal.source), learnability(0, self.recipe.attempts))
+
+    def _learn(self, lesson: Lesson, weight: float) -> None:
+        if self.fits(lesson):
+            self.memory.learn(lesson, weight, self.recipe.buffer)
+
+    # --- count --------------------------------------------------------------------------------------------------------
+
+    def _account(self, puzzles: Sequence[Finding], verdicts: Sequence[Verdict]) -> None:
+        k, scores = self.recipe.attempts, [verdict.score for verdict in verdicts]
+        self.memory.count(
+            rounds=1, attempts=len(scores), solved=sum(scores),
+            denied=sum(one.evidence["jail"] == DENIED for one in verdicts),
+            hollow=sum(one.parts["shown"] == 1 and one.parts["hidden"] < 1 for one in verdicts),
+        )  # fmt: skip
+        deepest = [n for n, one in enumerate(puzzles) if one.depth == self.memory.cap]
+        if deepest:
+            share = sum(sum(scores[k * n : k * (n + 1)]) for n in deepest) / (k * len(deepest))
+            self.memory.succeeded(share, self.game.deepest)

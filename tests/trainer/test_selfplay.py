@@ -1,0 +1,255 @@
+"""Self-play: what is kept, what is refused, and that interrupted equals uninterrupted."""
+
+from __future__ import annotations
+
+import json
+import random
+import sys
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from client.fake_supervisor import SOURCE, FakeSupervisor
+from house.repo import ROOT
+from puzzles import SelfPlay, chains
+from puzzles.chains import Chain
+from tenth.client import Run
+from tenth.environments import Finding, Lesson, Proposal
+from tenth.environments import SelfPlay as Game
+from tenth.jail import keeper
+from tenth.jail.wire import DENIED, Jail
+from tenth.trainer.errors import TrainerError
+from tenth.trainer.recipe import SelfPlayRecipe, recipe_from
+from tenth.trainer.selfplay import load_game, selfplay
+from tenth.trainer.selfplay_memory import Memory, learnability
+from tenth.trainer.selfplay_round import Round
+from trainer.tiny import TINY
+
+RECIPE = TINY.replace("context = 32", "context = 320").replace('"bytes"', '"bpe"\nvocabulary = 400') + (
+    '[selfplay]\nenv = "puzzles"\nsteps = 12\nwarm = 2\nevery = 3\nproposals = 8\npuzzles = 3\nattempts = 2\n'
+    "tokens = 48\npolicy = 0.3\n"
+)
+Supervise = Callable[..., FakeSupervisor]
+
+
+@pytest.fixture(scope="module")
+def jail() -> Iterator[Jail]:
+    with keeper.opened() as one:
+        yield one
+
+
+@pytest.fixture(scope="module")
+def game() -> Game:
+    return SelfPlay()
+
+
+def finding(game: Game, jail: Jail, *names: str) -> Finding:
+    chain = Chain(names)
+    return game.examine([Proposal(chain.source(), {"takes": chain.kind})], jail)[0]
+
+
+# --- the environment's side -------------------------------------------------------------------------------------------
+
+
+def test_a_program_is_examined_by_what_it_does(game: Game, jail: Jail) -> None:
+    one = finding(game, jail, "sort", "double", "tail")
+    assert one.sound
+    assert one.depth == 3
+    assert one.behaviour == Chain(("sort", "double", "tail")).behaviour
+    assert one.proposal.about == {"takes": "list", "gives": "list", "depth": 3}
+    chain = Chain(("sort", "double", "tail"))
+    assert all(chain(given) == value for given, value in one.examples)
+    (verdict,) = game.judge([game.puzzle(one)], [chain.source()], jail)
+    assert verdict.score == 1
+
+
+@pytest.mark.parametrize(
+    ("source", "lacks"),
+    [
+        ("def f(x): return 5", "not constant"),
+        ("import random\ndef f(x): return [random.random()]", "deterministic"),
+        ("import os\ndef f(x): return os.listdir('/')", "runs"),
+        ("no program", "runs"),
+    ],
+)
+def test_what_is_unsafe_random_or_constant_is_not_sound(game: Game, jail: Jail, source: str, lacks: str) -> None:
+    (one,) = game.examine([Proposal(source, {"takes": "list"})], jail)
+    assert not one.sound
+    assert one.parts[lacks] == 0
+    assert (one.jail == DENIED) == ("os." in source)
+
+
+def test_what_is_held_out_is_never_taught(game: Game, jail: Jail) -> None:
+    rng = random.Random(3)
+    while not chains.held_out((chain := chains.compose(2, rng)).behaviour):
+        pass
+    one = finding(game, jail, *chain.names)
+    assert one.parts["not held out"] == 0
+    assert not one.sound
+    behaviours = {Chain(tuple(task.meta["chain"])).behaviour for task in game.held_out(2, 30)}
+    assert all(map(chains.held_out, behaviours))
+    assert not any(chains.held_out(one.behaviour) for one in game.given(rng, 200))
+    assert game.held_out(3, 4) == game.held_out(3, 4)
+
+
+def test_two_programs_are_composed_into_one_that_does_both(game: Game, jail: Jail) -> None:
+    first, second = finding(game, jail, "sort", "tail"), finding(game, jail, "sum")
+    one = game.composed(random.Random(1), 3, [first.proposal, second.proposal])
+    while one is None:
+        one = game.composed(random.Random(2), 3, [first.proposal, second.proposal])
+    (found,) = game.examine([one], jail)
+    sums = Chain(("sort", "tail", "sum")), Chain(("sort", "tail", "sort", "tail"))
+    assert found.behaviour in {chain.behaviour for chain in sums}
+    assert game.composed(random.Random(1), 1, [first.proposal, second.proposal]) is None, "too deep"
+
+
+# --- a round ----------------------------------------------------------------------------------------------------------
+
+
+def a_round(game: Game, jail: Jail, write: Callable[[Sequence[str]], list[str]], **changed: object) -> Round:
+    recipe = replace(SelfPlayRecipe(env="puzzles", proposals=6, puzzles=4, attempts=2, composed=0.0), **changed)  # type: ignore[arg-type]
+    return Round(game, jail, recipe, Memory(3), write, lambda lesson: True, random.Random(1))
+
+
+DOUBLE, REVERSED = Chain(("sort", "double", "tail")).source(), Chain(("reverse",)).source()
+
+
+def test_a_round_keeps_what_was_verified_and_relabels_what_was_not(game: Game, jail: Jail) -> None:
+    """Everything proposed is one program; every second attempt solves it, and the others do something else."""
+    wordy = DOUBLE.replace("    x = sorted(x)\n", "    x = sorted(x)\n    x = x + []\n")
+
+    def write(prompts: Sequence[str]) -> list[str]:
+        if prompts and prompts[0].startswith("# propose"):
+            return [wordy if "takes: list" in one else "def f(x): return 1" for one in prompts]
+        return [(DOUBLE, REVERSED)[number % 2] for number in range(len(prompts))]
+
+    one = a_round(game, jail, write, proposals=12)
+    one.memory.cap = 4
+    one.play()
+    memory = one.memory
+    assert memory.counts["accepted"] == 1, "the same behaviour is known the second time"
+    assert memory.counts["repeated"] + memory.counts["junk"] == 11
+    assert memory.counts["solved"] == 1
+    assert memory.counts["attempts"] == 2
+    assert memory.counts["relabelled"] == 1
+    induced = [(prompt, text, weight) for prompt, text, weight in memory.lessons if prompt.startswith("# induce")]
+    assert [text for _, text, _ in induced] == [DOUBLE, REVERSED], "the shorter one, and what the wrong one does"
+    assert induced[0][0] != induced[1][0]
+    assert induced[0][2] == learnability(1, 2) > induced[1][2] == learnability(0, 2)
+    assert {prompt.split("\n")[0] for prompt, _, _ in memory.lessons} == {"# propose", "# deduce", "# induce"}
+    one.play()
+    assert memory.counts["accepted"] == 1, "nothing new"
+
+
+def test_a_program_that_knows_only_what_it_was_shown_is_counted(game: Game, jail: Jail) -> None:
+    def write(prompts: Sequence[str]) -> list[str]:
+        if prompts and prompts[0].startswith("# propose"):
+            return [DOUBLE if "takes: list" in one else "def f(x): return 1" for one in prompts]
+        shown = [line[4:].split(") == ") for line in prompts[0].splitlines() if "==" in line]
+        pairs = "".join(f"    if x == {given}: return {value}\n" for given, value in shown)
+        return [f"def f(x):\n{pairs}    return x\n"] * len(prompts)
+
+    one = a_round(game, jail, write, proposals=12)
+    one.play()
+    assert one.memory.counts["hollow"] == 2
+    assert one.memory.counts["solved"] == 0
+
+
+def test_the_cap_rises_when_the_deepest_puzzles_are_solved(game: Game) -> None:
+    memory = Memory(3)
+    for share in (0.2, 0.6, 0.6, 0.6):
+        memory.succeeded(share, 6)
+    assert memory.cap == 4
+    assert memory.successes == []
+    for _ in range(40):
+        memory.succeeded(1.0, 6)
+    assert memory.cap == 6
+
+
+def test_what_can_be_learned_is_replayed_more_often_than_what_is_known_or_too_hard() -> None:
+    assert learnability(2, 4) > learnability(0, 4) > 0
+    assert learnability(0, 4) == pytest.approx(learnability(4, 4))
+    memory = Memory(3)
+    memory.learn(Lesson("often", ""), 0.9, 2)
+    memory.learn(Lesson("seldom", ""), 0.1, 2)
+    drawn = [one.prompt for one in memory.replayed(random.Random(1), 500)]
+    assert 420 < drawn.count("often") < 480
+    memory.learn(Lesson("newest", ""), 0.1, 2)
+    assert [prompt for prompt, _, _ in memory.lessons] == ["seldom", "newest"]
+
+
+@pytest.mark.parametrize("proposer", ["random", "given"])
+def test_the_controls_ask_the_model_for_no_proposal(game: Game, jail: Jail, proposer: str) -> None:
+    asked: list[str] = []
+
+    def write(prompts: Sequence[str]) -> list[str]:
+        asked.extend(prompts)
+        return [REVERSED] * len(prompts)
+
+    one = a_round(game, jail, write, proposer=proposer)
+    one.play()
+    assert asked
+    assert all(prompt.startswith("# induce") for prompt in asked)
+    assert all(prompt.startswith("# induce") for prompt, _, _ in one.memory.lessons)
+
+
+# --- a lease ----------------------------------------------------------------------------------------------------------
+
+
+def contents(supervisor: FakeSupervisor) -> dict[str, bytes]:
+    assert supervisor.resume is not None
+    memory = json.loads((supervisor.resume / "selfplay.json").read_text())
+    del memory["counts"]  # of one tenth
+    files = {name: (supervisor.resume / f"{name}.safetensors").read_bytes() for name in ("model", "optimizer")}
+    return files | {"memory": json.dumps(memory).encode()}
+
+
+@pytest.mark.parametrize("proposer", ["model", "random"])
+def test_an_epoch_in_tenths_is_the_epoch_in_one(supervise: Supervise, jail: Jail, proposer: str) -> None:
+    """An untrained model proposes nothing that runs; drawn programs fill the memory, and are then rewarded."""
+
+    def here(run: Run) -> None:
+        selfplay(run, time.monotonic(), jail)
+
+    recipe = f'{RECIPE}proposer = "{proposer}"\n'
+    whole, parts = supervise("whole", recipe, of=1), supervise("parts", recipe, of=5, samples_per_minute=60_000)
+    whole.in_this_process(here)
+    for _ in range(5):
+        outcome = parts.in_this_process(here)
+        assert outcome.of("sample")
+        assert outcome.of("progress")[-1]["step"] == outcome.of("done")[0]["position"]["step"]
+    assert contents(whole) == contents(parts)
+    memory = json.loads(contents(parts)["memory"])
+    assert memory["rounds"] == 4
+    assert bool(memory["lessons"]) == (proposer == "random")
+
+
+def test_a_phase_begins_from_the_weights_of_the_one_before(supervise: Supervise, jail: Jail) -> None:
+    first = supervise("run", RECIPE, of=1)
+    first.in_this_process(lambda run: selfplay(run, time.monotonic(), jail))
+    assert first.resume is not None
+    first.recipe.write_text(RECIPE.replace("steps = 12", "steps = 1").replace("warm = 2", "warm = 9"))
+    state = json.loads((first.resume / "state.json").read_text())
+    (first.resume / "state.json").write_text(json.dumps({**state, "phase": "another"}))
+    outcome = first.in_this_process(lambda run: selfplay(run, time.monotonic(), jail))
+    assert outcome.of("done")[0]["position"]["step"] == 1
+    assert json.loads((first.resume / "state.json").read_text())["selfplay"]["start"] == "01"
+
+
+def test_without_a_jail_nothing_is_trained(supervise: Supervise) -> None:
+    place = {"PYTHONPATH": f"{SOURCE}:{ROOT / 'environments'}"}
+    command = [sys.executable, "-m", "tenth.trainer", "selfplay", "recipe.toml"]
+    outcome = supervise("run", RECIPE, environment=place).one_tenth(command)
+    assert outcome.status == 1
+    assert "TENTH_JAIL is not set" in outcome.output
+    assert "Traceback" not in outcome.output
+
+
+@pytest.mark.parametrize("name", ["", "nowhere_to_be_found", "json"])
+def test_an_environment_that_is_none_is_refused(tmp_path: Path, name: str) -> None:
+    recipe = recipe_from({"selfplay": {"env": name}})
+    with pytest.raises(TrainerError, match=r"selfplay\.env"):
+        load_game(recipe, tmp_path)
