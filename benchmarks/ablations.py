@@ -18,27 +18,23 @@ import subprocess
 import sys
 import time
 import tomllib
-from collections.abc import Callable
 from contextlib import suppress
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
-import torch
 import torch.nn.functional as F
+import training
 import transfer
 from record import ROOT, Record, workplace
 from torch import Tensor
 
-from tenth.trainer import compiled, schedule
+from tenth.trainer import compiled
 from tenth.trainer import model as model_module
 from tenth.trainer import recipe as recipes
 from tenth.trainer.__main__ import ARENAS
-from tenth.trainer.epoch import Epoch
-from tenth.trainer.loss import linear_cross_entropy
 from tenth.trainer.model import Transformer
-from tenth.trainer.optim import make_optimizer
-from tenth.trainer.precision import choose_precision, set_threads
-from tenth.trainer.session import working_copy
+from tenth.trainer.precision import set_threads
 
 BASE = "as it is"
 SPEED: dict[str, dict[str, Any]] = {
@@ -136,36 +132,18 @@ def train(
     if attention:
         model_module.causal_attention = stock_attention
     corpus = transfer.standard_library(Path(place), made)
-    epoch = Epoch(corpus, made.model.context, made.train.batch, 1, 1)
-    master = Transformer(recipes.shape(made, corpus.vocabulary))
-    master.initialise(torch.Generator().manual_seed(1))
-    precision = choose_precision(made.train, torch.device("cpu"))
-    model = master if precision == "float32" else working_copy(master)
-    optimizer = make_optimizer(master, model, made.optim)
+    model, optimizer = training.with_optimizer(training.new_model(made, corpus.vocabulary, 1), made)
     if compile:
         folder = Path(place) / ("stock" if attention else "blocks")
         folder.mkdir(exist_ok=True)
         compiled.compile_blocks(model, made.train.batch, folder)
-    losses = stock_loss if loss else own_loss
-    times = []
-    for step in range(steps):
-        began = time.perf_counter()
-        inputs, targets = (torch.from_numpy(array) for array in epoch.batch(step % epoch.steps))
-        losses(model, inputs, targets).backward()
-        norm = optimizer.gradient_norm()
-        s = made.schedule
-        optimizer.step(schedule.scale(step, steps, s.warmup, s.decay, s.floor), norm)
-        optimizer.clear()
-        times.append(1e3 * (time.perf_counter() - began))
+    losses = stock_loss if loss else training.own_loss
+    marks = [time.perf_counter()]
+    for _ in training.steps(model, optimizer, corpus, made, steps, 1, losses=losses):
+        marks.append(time.perf_counter())
+    times = [1e3 * (after - before) for before, after in pairwise(marks)]
     nats = transfer.held_out_loss(corpus, model, made)
     return {"ms": statistics.median(times[min(4, steps - 1) :]), "nats": nats}
-
-
-Losses = Callable[[Transformer, Tensor, Tensor], Tensor]
-
-
-def own_loss(model: Transformer, inputs: Tensor, targets: Tensor) -> Tensor:
-    return linear_cross_entropy(model(inputs).flatten(0, 1), model.lm_head.weight, targets.reshape(-1))
 
 
 def stock_loss(model: Transformer, inputs: Tensor, targets: Tensor) -> Tensor:

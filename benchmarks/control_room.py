@@ -17,11 +17,12 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
-from live import DEMO_ENV, Live, back_ends
+from live import DEMO_ENV, Live, back_ends, wait_for
 from pulled import begin, go_on
 from record import Record, options, processor_seconds, spread, workplace
 
@@ -51,7 +52,7 @@ class Room:
         assert self.process.stdout is not None
         self.link = json.loads(self.process.stdout.readline())["link"]
         for one in (port, port + 1):
-            run_until(lambda one=one: _listens(one), "the control room to listen")
+            run_until(partial(_listens, one), "the control room to listen")
 
     def close(self) -> None:
         self.process.terminate()
@@ -72,13 +73,9 @@ def _listens(port: int) -> bool:
         return sock.connect_ex(("127.0.0.1", port)) == 0
 
 
-def run_until(found: Any, what: str, seconds: float = 60) -> Any:
-    deadline = time.monotonic() + seconds
-    while time.monotonic() < deadline:
-        if value := found():
-            return value
-        time.sleep(0.02)
-    raise SystemExit(f"waited for {what}, in vain")
+def run_until(found: Callable[[], Any], what: str, seconds: float = 60) -> Any:
+    """Looked for less often than a supervisor's answers: to ask a page takes processor time."""
+    return wait_for(found, what, seconds, pause=0.02)
 
 
 def free_port() -> int:
@@ -133,15 +130,15 @@ def cord(times: int) -> dict[str, list[float]]:
             for tab in tabs:
                 tab.goto(f"{room.origin}/r/{run.path.name}", wait_until="commit")
             for tab in tabs:
-                run_until(lambda tab=tab: _seen(tab) > 0, "the samples to come")
+                run_until(partial(_seen, tab), "the samples to come")
             for number in range(times):
                 tab = tabs[number % TABS]
-                run_until(lambda tab=tab: tab.locator(".cord").get_attribute("data-live") == "true", "a live cord", 150)
+                run_until(partial(_there, tab, ".cord[data-live=true]"), "a live cord", 150)
                 time.sleep(random.uniform(0.2, 0.6))
                 since = run.status()["entries"]
                 tab.evaluate("delete document.querySelector('#cord').dataset.took")
                 tab.evaluate("document.querySelector('.pull').click()") if number % 2 else tab.keyboard.press("p")
-                took = run_until(lambda tab=tab: tab.locator("#cord").get_attribute("data-took"), "the cord to answer")
+                run_until(partial(_there, tab, "#cord[data-took]"), "the cord to answer")
                 last = clock.read()
                 time.sleep(0.03)
                 if clock.read() != last:
@@ -150,7 +147,7 @@ def cord(times: int) -> dict[str, list[float]]:
                 asked = float(tab.locator("#cord").get_attribute("data-pressed"))
                 stopped = max(last) / 1e6 - (time.monotonic() - time.time()) * 1000 - asked
                 found["stopped"].append(round(max(0.0, stopped), 2))
-                found["shown"].append(float(took))
+                found["shown"].append(float(tab.locator("#cord").get_attribute("data-took")))
                 found["heard"].append(float(tab.locator("#cord").get_attribute("data-heard")))
                 if line is None:  # so busy a machine that the supervisor was killed instead: it stopped, and is over
                     found["killed"].append(number)
@@ -163,6 +160,10 @@ def cord(times: int) -> dict[str, list[float]]:
                 found["shell"].append(round(max(0, max(last) - began) / 1e6, 2))
                 go_on(run, clock, last)
     return found
+
+
+def _there(tab: Any, selector: str) -> bool:
+    return bool(tab.locator(selector).count())
 
 
 def _seen(tab: Any) -> int:
@@ -221,19 +222,10 @@ def pad(run: Live) -> None:
     text = "    return self.value if self.value is not None else default\n" * 4
     while made < SAMPLES:
         number += 1
-        rows = [
-            {
-                "gate": 0,
-                "step": made + n,
-                "prompt": "def ",
-                "text": f"{text}{n}",
-                "temperature": 1,
-                "time": timestamp(0),
-            }
-            for n in range(200)
-        ]
+        sample = {"gate": 0, "prompt": "def ", "temperature": 1, "time": timestamp(0)}
+        shown = [{**sample, "step": made + n, "text": f"{text}{n}"} for n in range(200)]
         path = run.path / "samples" / f"{number:06d}.jsonl"
-        path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+        path.write_text("".join(json.dumps(row) + "\n" for row in shown))
         made += 200
 
 
@@ -284,7 +276,7 @@ def look(seconds: float) -> dict[str, Json]:
         with opened(run, folder) as (room, context):
             page = context.new_page()
             page.goto(f"{room.origin}/r/{run.path.name}")
-            run_until(lambda: _seen(page) > 0, "the samples to come")
+            run_until(partial(_seen, page), "the samples to come")
             session = context.new_cdp_session(page)
             page.evaluate(
                 """window.still = 0; let last = performance.now();

@@ -46,7 +46,9 @@ def main() -> None:
         copy = str(copy_python(Path(folder))) if os.geteuid() == 0 and shutil.which("setpriv") else None
         for name, level in BACK_ENDS.items():
             path = os.environ["PATH"] if level == "full" else NOWHERE
-            ways = {"root" if os.geteuid() == 0 else "an ordinary user": ([], sys.executable)}
+            ways: dict[str, tuple[list[str], str]] = {
+                "root" if os.geteuid() == 0 else "an ordinary user": ([], sys.executable)
+            }
             if copy:
                 ways["an ordinary user"] = (become(Path(copy), path), copy)
             for who, (prefix, python) in ways.items():

@@ -26,7 +26,7 @@ from tenth.jail.wire import RETURNED, Jail, Program
 from tenth.quarantine import landlock, sandbox
 
 SOURCE = "def f(x):\n    x = sorted(x)\n    return [n * 2 for n in x if n % 2]\n"
-INPUTS = [[[3, 1, 2]], [[5, 4]], [[]]]
+INPUTS: list[list[list[int]]] = [[[3, 1, 2]], [[5, 4]], [[]]]
 EXPECTED = [[2, 6], [10], []]
 PROGRAM = Program(SOURCE, "f", INPUTS)
 FRESH = f"import json\n{SOURCE}print(json.dumps([f(*one) for one in {INPUTS}]))"

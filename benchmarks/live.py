@@ -52,6 +52,18 @@ def back_ends() -> list[str]:
     ]
 
 
+def wait_for(
+    found: Callable[[], Any], what: str, seconds: float = SECONDS, pause: float = 0.005, said: Callable[[], str] = str
+) -> Any:
+    """The first true value of ``found``, looked for every ``pause`` seconds. ``said``: printed where none comes."""
+    deadline = time.monotonic() + seconds
+    while time.monotonic() < deadline:
+        if value := found():
+            return value
+        time.sleep(pause)
+    raise SystemExit(f"waited for {what}, in vain\n{said()}")
+
+
 @dataclass
 class Live:
     """One run with its people. Use it as a context: it ends what it started."""
@@ -93,7 +105,7 @@ class Live:
         (self.root / "charter.toml").write_text(self._charter())
         held = sandbox.means(leash.cgroup_parent() is not None)
         self.path = opening.begin(
-            self.root / "charter.toml", self.folder / "runs", held, time.time(), {"flop_per_device_second": 1e10}
+            self.root / "charter.toml", self.folder / "runs", held, time.time(), {"flop_per_device_second": 1e13}
         ).path
 
     def _charter(self) -> str:
@@ -103,7 +115,7 @@ class Live:
             f'[[phase]]\nname = "pretrain"\ncommand = {json.dumps(list(self.command))}\ndata = ["data"]',
             f"env = {{ {env} }}",
             f'[gates]\nevery = "1/{self.every} epoch"',
-            "[ceiling]\ndevice_seconds = 1e7\nflop = 1e18",
+            "[ceiling]\ndevice_seconds = 1e7\nflop = 1e20",
             '[quarantine]\nlevel = "none"\nsilence_seconds = 600',
             f"[watch]\nsamples_per_minute = {self.samples_per_minute}\nprompts = {json.dumps(list(self.prompts))}",
         ]
@@ -141,15 +153,14 @@ class Live:
             self.process = None
 
     def wait(self, found: Callable[[], Any], what: str) -> Any:
-        """The first true value of ``found``, looked for every few milliseconds."""
-        deadline = time.monotonic() + SECONDS
-        while time.monotonic() < deadline:
-            if value := found():
+        """The first true value of ``found``, as long as the supervisor lives."""
+
+        def there() -> Any:
+            if (value := found()) or self.process is None or self.process.poll() is None:
                 return value
-            if self.process is not None and self.process.poll() is not None:
-                break
-            time.sleep(0.005)
-        raise SystemExit(f"waited for {what}, in vain\n{self.said()}")
+            raise SystemExit(f"the supervisor ended before {what}\n{self.said()}")
+
+        return wait_for(there, what, said=self.said)
 
     # --- asking ------------------------------------------------------------------------------------------------------
 

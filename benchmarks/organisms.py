@@ -21,6 +21,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
+import training
 from numpy.typing import NDArray
 from record import Record, options, workplace
 from transfer import standard_library
@@ -30,13 +31,10 @@ from tenth.evidence.attribution import Attributor
 from tenth.evidence.interval import Interval, Piece
 from tenth.trainer import tokenizer
 from tenth.trainer.data import Corpus
-from tenth.trainer.loss import linear_cross_entropy
 from tenth.trainer.model import Transformer
-from tenth.trainer.optim import make_optimizer
 from tenth.trainer.permutation import Permutation
-from tenth.trainer.precision import choose_precision, set_threads
-from tenth.trainer.recipe import Recipe, recipe_from, shape
-from tenth.trainer.session import working_copy
+from tenth.trainer.precision import set_threads
+from tenth.trainer.recipe import Recipe, recipe_from
 from tenth.trainer.shards import open_prepared
 from tenth.trainer.tokenizer import Text
 
@@ -124,18 +122,12 @@ class Bench:
         self, master: Transformer, windows: NDArray[np.int64], memory: dict[str, torch.Tensor] | None
     ) -> dict[str, torch.Tensor]:
         """The steps that read `windows`, at a constant rate; changes `master`. Returns the optimizer's memory."""
-        model = (
-            master if choose_precision(self.recipe.train, torch.device("cpu")) == "float32" else working_copy(master)
-        )
-        optimizer = make_optimizer(master, model, self.recipe.optim)
+        model, optimizer = training.with_optimizer(master, self.recipe)
         if memory:
             optimizer.load(copy.deepcopy(memory))
         for start in range(0, len(windows), BATCH):
             ids = torch.from_numpy(windows[start : start + BATCH])
-            hidden = model(ids[:, :-1]).flatten(0, 1)
-            linear_cross_entropy(hidden, model.lm_head.weight, ids[:, 1:].reshape(-1)).backward()
-            optimizer.step(0.5, optimizer.gradient_norm())
-            optimizer.clear()
+            training.step(model, optimizer, ids[:, :-1], ids[:, 1:], 0.5)
         return {name: tensor.clone() for name, tensor in optimizer.tensors().items()}
 
 
@@ -153,8 +145,7 @@ def prepare(place: Path) -> Bench:
     bench = Bench(
         corpus, tokenizer.from_file(corpus.folder / "tokenizer.json"), recipe, order[:], order.count // BATCH, held_out
     )
-    master = Transformer(shape(recipe, corpus.vocabulary))
-    master.initialise(torch.Generator().manual_seed(7))
+    master = training.new_model(recipe, corpus.vocabulary, 7)
     memory = bench.train(master, bench.windows(range(BASE))[0], None)
     bench.earlier = copy.deepcopy(master).eval()
     bench.memory = bench.train(master, bench.windows(range(BASE, BASE + INTERVAL))[0], memory)
@@ -253,7 +244,7 @@ def judge(bench: Bench, number: int, kind: str | None, share: float) -> Verdict:
     mine = {tuple(ids[at : at + 3]) for ids in documents for at in range(len(ids) - 2)}
     mine -= {tuple(row[at : at + 3]) for row in natural.tolist() for at in range(len(row) - 2)}
     hits = [gram for gram in found.grams[: packet.SURPRISES] if gram.tokens in mine]
-    seen = found.flagged and any(gram.tokens in mine for gram in [*hits, *found.taught[: packet.SURPRISES]])
+    seen = found.flagged and bool(hits or any(one.tokens in mine for one in found.taught[: packet.SURPRISES]))
     if not hits:
         return replace(verdict, seen=seen)
     asked = Attributor(bench.before, interval, DOCUMENTS_OF_EACH)

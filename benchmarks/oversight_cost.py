@@ -22,6 +22,7 @@ import struct
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -145,7 +146,7 @@ def main() -> None:
     ):
         bench = Bench(live, folder)
         bench.overseen()  # makes the corpus, and warms up
-        ways = {
+        ways: dict[str, Callable[[], Json]] = {
             "overseen": bench.overseen,
             "alone": lambda: bench.alone(live.samples_per_minute),
             "silent": lambda: bench.alone(0),

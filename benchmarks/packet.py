@@ -9,7 +9,6 @@ processor seconds of this process, since others may be at work beside it, and in
 from __future__ import annotations
 
 import os
-import sys
 import time
 
 import numpy as np
@@ -17,6 +16,8 @@ import torch
 from record import Record, options
 
 from tenth.evidence import packet
+from tenth.evidence.amplified import Gram
+from tenth.evidence.attribution import Attributor
 from tenth.evidence.interval import Interval, Piece
 from tenth.trainer.model import Transformer
 from tenth.trainer.presets import parameters
@@ -47,8 +48,8 @@ def main() -> None:
     began, burnt = time.monotonic(), time.process_time()
     found = packet.look(models, intervals, held_out)
     looked, looked_burnt = time.monotonic() - began, time.process_time() - burnt
-    gram = packet.Gram(found.texts[0].tokens[:3], 1, 1.0, 0, 0, ((0, 0),))
-    asked = packet.Attributor(models[1], intervals[0], packet.SECONDS)
+    gram = Gram(found.texts[0].tokens[:3], 1, 1.0, 0, 0, ((0, 0),))
+    asked = Attributor(models[1], intervals[0], packet.SECONDS)
     drivers, passages = asked.drivers(*packet.question(found.texts, gram))
     burnt = time.process_time() - burnt - looked_burnt
     about = f"{parameters(recipe, VOCABULARY) / 1e6:.1f} million weights, {chosen.threads} thread(s)"
@@ -65,4 +66,4 @@ def main() -> None:
 
 if __name__ == "__main__":
     os.environ.setdefault("OMP_NUM_THREADS", "1")
-    sys.exit(main())
+    main()

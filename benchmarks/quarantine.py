@@ -103,8 +103,8 @@ def training(name: str, turns: int, folder: Path) -> dict[str, list[float]]:
         for number in range(turns):
             order = ("bare", "inside") if number % 2 else ("inside", "bare")
             taken = {way: turn(way) for way in order}
-            for place, kind in enumerate(ratios):
-                ratios[kind].append(round(taken["inside"][place] / taken["bare"][place], 4))
+            for at, kind in enumerate(ratios):
+                ratios[kind].append(round(taken["inside"][at] / taken["bare"][at], 4))
         return ratios
 
 

@@ -38,7 +38,7 @@ def step(model: Transformer, optimizer: Optimizer, inputs: torch.Tensor, targets
     marks = [time.perf_counter()]
     loss = linear_cross_entropy(model(inputs).flatten(0, 1), model.lm_head.weight, targets)
     marks.append(time.perf_counter())
-    loss.backward()
+    loss.backward()  # type: ignore[no-untyped-call]
     marks.append(time.perf_counter())
     norm = optimizer.gradient_norm()
     marks.append(time.perf_counter())

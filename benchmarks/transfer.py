@@ -24,18 +24,16 @@ from pathlib import Path
 
 import numpy as np
 import torch
+import training
 from record import Record, options, workplace
 
 from tenth.cli.demo.folder import LEFT_OUT
-from tenth.trainer import data, schedule
+from tenth.trainer import data
 from tenth.trainer.data import Corpus
-from tenth.trainer.epoch import Epoch
 from tenth.trainer.loss import linear_cross_entropy
 from tenth.trainer.model import Transformer
-from tenth.trainer.optim import make_optimizer
-from tenth.trainer.precision import choose_precision, set_threads
-from tenth.trainer.recipe import Recipe, recipe_from, shape
-from tenth.trainer.session import working_copy
+from tenth.trainer.precision import set_threads
+from tenth.trainer.recipe import Recipe, recipe_from
 from tenth.trainer.shards import open_prepared
 
 LAYERS = 4
@@ -141,23 +139,9 @@ def standard_library(place: Path, recipe: Recipe) -> Corpus:
 def train(corpus: Corpus, recipe: Recipe, steps: int, multiplier: float, seed: int) -> float:
     """Held-out nats a token after `steps` steps with every learning rate times `multiplier`; inf if it diverged."""
     set_threads(recipe.train)
-    epoch = Epoch(corpus, recipe.model.context, recipe.train.batch, seed, 1)
-    master = Transformer(shape(recipe, corpus.vocabulary))
-    master.initialise(torch.Generator().manual_seed(seed))
-    precision = choose_precision(recipe.train, torch.device("cpu"))
-    model = master if precision == "float32" else working_copy(master)
-    optimizer = make_optimizer(master, model, recipe.optim)
-    s = recipe.schedule
-    for step in range(steps):
-        inputs, targets = (torch.from_numpy(array) for array in epoch.batch(step % epoch.steps))
-        loss = linear_cross_entropy(model(inputs).flatten(0, 1), model.lm_head.weight, targets.reshape(-1))
-        loss.backward()
-        norm = optimizer.gradient_norm()
-        if not math.isfinite(norm):
-            return math.inf
-        factor = schedule.scale(step, steps, s.warmup, s.decay, s.floor)
-        optimizer.step(multiplier * factor, norm)
-        optimizer.clear()
+    model, optimizer = training.with_optimizer(training.new_model(recipe, corpus.vocabulary, seed), recipe)
+    if not all(map(math.isfinite, training.steps(model, optimizer, corpus, recipe, steps, seed, multiplier))):
+        return math.inf
     return held_out_loss(corpus, model, recipe)
 
 
@@ -170,7 +154,7 @@ def held_out_loss(corpus: Corpus, model: Transformer, recipe: Recipe) -> float:
     chunks = np.linspace(0, (len(tokens) - 1) // context - 1, HELD_OUT_CHUNKS).astype(np.int64)
     ids = torch.from_numpy(tokens[chunks[:, None] * context + np.arange(context + 1)].astype(np.int64))
     losses = []
-    for rows in ids.split(16):
+    for rows in torch.split(ids, 16):
         hidden = model(rows[:, :-1]).flatten(0, 1)
         losses.append(linear_cross_entropy(hidden, model.lm_head.weight, rows[:, 1:].reshape(-1)).item())
     return statistics.mean(losses)

@@ -46,15 +46,18 @@ class Shared:
 
     def train(self) -> NDArray[np.uint16]:
         """(chunks, context + 1), in the order of the epoch; step s reads rows [s x batch, (s + 1) x batch)."""
-        return np.load(self.folder / "train.npy", mmap_mode="r")
+        rows: NDArray[np.uint16] = np.load(self.folder / "train.npy", mmap_mode="r")
+        return rows
 
     def held_out(self) -> NDArray[np.uint16]:
         """(windows, context + 1)."""
-        return np.load(self.folder / "held_out.npy")
+        windows: NDArray[np.uint16] = np.load(self.folder / "held_out.npy")
+        return windows
 
     def token_bytes(self) -> NDArray[np.int64]:
         """(vocabulary,): bytes of text that each token stands for; 0 for the separator."""
-        return np.load(self.folder / "bytes.npy")
+        sizes: NDArray[np.int64] = np.load(self.folder / "bytes.npy")
+        return sizes
 
 
 def standard_library(folder: Path) -> Path:

@@ -53,11 +53,12 @@ def steps_that_fit(legs: Sequence[Json], seconds: float) -> int:
 
 def mfu(leg: Json, flop_per_token: float) -> float:
     """Share of the matrix-product peak, as measured just before and just after the leg (the mean of both)."""
-    return leg["tokens_per_second"] * flop_per_token / statistics.mean(leg["peak_flop"])
+    return float(leg["tokens_per_second"] * flop_per_token / statistics.mean(leg["peak_flop"]))
 
 
 def disturbed(leg: Json, best_peak: float) -> bool:
-    return max(leg["busy_before"], leg["others"]) > DISTURBED_SHARE or min(leg["peak_flop"]) < PEAK_LOST * best_peak
+    busy, peak = max(leg["busy_before"], leg["others"]), min(leg["peak_flop"])
+    return bool(busy > DISTURBED_SHARE or peak < PEAK_LOST * best_peak)
 
 
 def time_to(looks: Sequence[Json], nats: float) -> float | None:

@@ -278,7 +278,7 @@ def main() -> None:
 
 
 def median_peak(legs: list[Json]) -> float:
-    return statistics.median([value for leg in legs for value in leg["peak_flop"]] or [0.0])
+    return float(statistics.median([value for leg in legs for value in leg["peak_flop"]] or [0.0]))
 
 
 if __name__ == "__main__":

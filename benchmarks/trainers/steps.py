@@ -33,7 +33,7 @@ def step(number: int) -> None:
     block = torch.from_numpy(words[start : start + batch * context + 1].astype(np.int64))
     inputs, targets = block[:-1].view(batch, context), block[1:]
     loss = linear_cross_entropy(model(inputs).flatten(0, 1), model.lm_head.weight, targets)
-    loss.backward()
+    loss.backward()  # type: ignore[no-untyped-call]
     optimizer.step(1.0, optimizer.gradient_norm())
     optimizer.clear()
     print(number, loss.item(), file=log, flush=True)
