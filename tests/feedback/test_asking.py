@@ -22,10 +22,10 @@ def judged(by: str, item: str, number: int) -> Event:
 
 
 def test_shares_of_what_one_annotator_is_asked() -> None:
-    every = [pair(number, **({"gold": "a"} if number < 100 else {})) for number in range(3000)]
+    every = [pair(number, **({"gold": "a"} if number < 100 else {})) for number in range(1500)]
     items = {digest(canonical(item)): item for item in every}
     rng = random.Random(7)
-    others = [name for name, item in items.items() if "gold" not in item][:1000]
+    others = [name for name, item in items.items() if "gold" not in item][:500]
     events = [judged("bob", name, number) for number, name in enumerate(others)]
     seen: list[str] = []
     kinds = {"gold": 0, "repeated": 0, "shared": 0, "fresh": 0}

@@ -50,14 +50,18 @@ class Agreement:
 
     def words(self) -> str:
         """In one line."""
-        parts = [f"{self.judgements:,} judgements by {self.annotators} annotators"]
+        parts = [f"{_counted(self.judgements, 'judgement')} by {_counted(self.annotators, 'annotator')}"]
         reached = "not defined" if self.alpha is None else f"{self.alpha:.2f}"
-        parts.append(f"Krippendorff's alpha {reached} on {self.shared:,} shared items")
+        parts.append(f"Krippendorff's alpha {reached} on {_counted(self.shared, 'shared item')}")
         if self.repeats:
-            parts.append(f"{self.repeated_alike:,} of {self.repeats:,} repeats answered alike")
+            parts.append(f"{self.repeated_alike:,} of {_counted(self.repeats, 'repeat')} answered alike")
         if self.gold:
-            parts.append(f"{self.gold_right:,} of {self.gold:,} known answers right")
+            parts.append(f"{self.gold_right:,} of {_counted(self.gold, 'known answer')} right")
         return "; ".join(parts)
+
+
+def _counted(number: int, noun: str) -> str:
+    return f"{number:,} {noun}" + ("" if number == 1 else "s")
 
 
 def answers(told: Iterable[Event]) -> dict[str, dict[str, str]]:

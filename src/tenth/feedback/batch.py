@@ -64,7 +64,7 @@ def write(table: Table, made: Made, *, dry_run: bool = False) -> tuple[str, str]
 def words(table: Table, made: Made, data: bytes, events: Sequence[Event]) -> str:
     """What a batch is, in one line."""
     rows, kind = data.count(b"\n"), "proposal" if made.view == "grades" else "pair"
-    return f"{rows:,} rows of {made.view} from {agreement(events, table.items, kind).words()}"
+    return f"{rows:,} row{'' if rows == 1 else 's'} of {made.view} from {agreement(events, table.items, kind).words()}"
 
 
 def check(table: Table, name: str) -> str:
