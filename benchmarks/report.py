@@ -9,8 +9,9 @@ from typing import Any
 from record import QUIET, RESULTS, ROOT, holds
 
 ORDER: tuple[str, ...] = ("pull", "quarantine", "escapes", "jail", "pull_cli", "log_appends", "faults", "verify")
-ORDER += ("sealing", "oversight_cost", "control_room", "resume", "checkpoint", "transfer", "data_preparation")
-ORDER += ("generation", "trainer_step", "organisms", "packet", "alarms", "ablations", "peers/run", "peers/gpu")
+ORDER += ("sealing", "oversight_cost", "control_room", "feedback", "resume", "checkpoint", "transfer")
+ORDER += ("data_preparation", "generation", "trainer_step", "organisms", "packet", "alarms", "ablations")
+ORDER += ("peers/run", "peers/gpu")
 """Their place in the document."""
 LONG = ("faults", "control_room", "organisms", "packet", "alarms", "ablations", "transfer", "peers/run", "peers/gpu")
 """Too long to be measured by default."""

@@ -134,13 +134,13 @@ def test_it_is_blind_and_the_order_is_by_lot(
     served = serve(run)
     lin = client(served, "lin")
     first = 0
-    for _ in range(25):
+    for _ in range(20):
         status, found = lin.json("GET", f"/api/r/{run.name}/feedback?by=lin-000000&kind=pair")
         assert status == 200
         for one in found["asks"]:
             assert set(one) == {"item", "shown", "prompt", "first", "second"}
             first += "a" in one["first"].removeprefix("this is ")
-    assert 30 <= first <= 70  # of 100
+    assert 38 <= first <= 82  # of 120
     assert client(served, "rea").json("GET", f"/api/r/{run.name}/feedback?by=rea-000000")[0] == 403
     assert lin.json("GET", f"/api/r/{run.name}/feedback?by=ada-000000")[0] == 409
     for odd in ({}, {"envelope": 1}, {"envelope": {"payload": "", "payloadType": "", "signatures": []}}):

@@ -14,7 +14,7 @@ from tenth.web.room import Room
 
 KINDS = ("pair", "proposal")
 MOST_TEXT, MOST_NAME = 8_000, 25
-AT_ONCE, MOST_KNOWN = 4, 16
+AT_ONCE, MOST_KNOWN = 6, 24
 """Items of one answer; items that a browser may say it has."""
 _DESKS: WeakKeyDictionary[Room, Desk] = WeakKeyDictionary()
 

@@ -19,7 +19,7 @@ const place = at("ask");
 const pairs = place.dataset.kind === "pair";
 const encoder = new TextEncoder();
 /** With fewer items here than this, more are asked for; so many that were judged may still be on their way. */
-const [AHEAD, BEHIND] = [2, 8];
+const [AHEAD, BEHIND] = [4, 8];
 
 /** As RFC 8785 writes it. @param {any} value @returns {string} */
 const canonical = (value) =>
