@@ -30,6 +30,7 @@ VERBS: Mapping[str, tuple[str, str]] = {
     "consent": ("tenth.cli.consenting", "Sign the dossier: the next tenth may be trained."),
     "object": ("tenth.cli.consenting", "Sign against the dossier."),
     "note": ("tenth.cli.changing", "Put a signed remark on record."),
+    "forecast": ("tenth.cli.forecasting", "Say sealed what the next gate will show; see how forecasts came."),
     "adjust": ("tenth.cli.changing", "Change recipe, documents or evidence, signed."),
     "reopen": ("tenth.cli.changing", "After a halt, back to a gate."),
     "close": ("tenth.cli.changing", "Abandon the run."),
