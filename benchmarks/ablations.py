@@ -150,8 +150,8 @@ def stock_loss(model: Transformer, inputs: Tensor, targets: Tensor) -> Tensor:
     return F.cross_entropy(model.logits(model(inputs)).flatten(0, 1).float(), targets.reshape(-1))
 
 
-def stock_attention(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
-    return F.scaled_dot_product_attention(q, k, v, is_causal=q.shape[2] == k.shape[2])
+def stock_attention(q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None = None) -> Tensor:
+    return F.scaled_dot_product_attention(q, k, v, attn_mask=mask, is_causal=mask is None)
 
 
 if __name__ == "__main__":

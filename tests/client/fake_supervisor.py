@@ -64,6 +64,7 @@ class FakeSupervisor:
     tenth: int = 1
     resume: Path | None = None
     position: dict[str, Any] | None = None
+    phase: str = "pretrain"
 
     def __post_init__(self) -> None:
         self.work = self.run / "work"
@@ -71,7 +72,7 @@ class FakeSupervisor:
 
     def lease(self) -> dict[str, Any]:
         return {
-            "frame": "lease", "run": "fake-1", "gate": self.gate + 1, "phase": "pretrain", "epoch": self.epoch,
+            "frame": "lease", "run": "fake-1", "gate": self.gate + 1, "phase": self.phase, "epoch": self.epoch,
             "epochs": self.epochs, "tenth": self.tenth, "of": self.of,
             "resume": None if self.resume is None else str(self.resume),
             "position": self.position, "work": str(self.work), "recipe": str(self.recipe), "data": str(self.data),
@@ -92,7 +93,7 @@ class FakeSupervisor:
 
     def one_tenth(self, command: list[str] | None = None, seal: bool = True) -> Outcome:
         """One lease from start to exit; a checkpoint is sealed and the next lease goes on from it."""
-        command = command or [sys.executable, "-m", "tenth.trainer", "pretrain", self.recipe.name]
+        command = command or [sys.executable, "-m", "tenth.trainer", self.phase, self.recipe.name]
         process, ours = self.start(command)
         frames = []
         with process, ours, ours.makefile("rw", encoding="utf-8", newline="\n") as channel:
@@ -127,6 +128,11 @@ class FakeSupervisor:
         if outcome.of("done"):
             self._seal(outcome)
         return outcome
+
+    def go_on_to(self, phase: str, recipe: Path, data: Path) -> None:
+        """From the next lease on it is another phase's first tenth."""
+        self.phase, self.recipe, self.data = phase, recipe, data
+        self.epoch, self.tenth, self.position = 1, 1, None
 
     def _seal(self, outcome: Outcome) -> None:
         self.gate += 1

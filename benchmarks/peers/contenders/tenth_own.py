@@ -21,7 +21,7 @@ from peers.recipe import write_recipe
 from tenth.client import Run
 from tenth.client.channel import Channel
 from tenth.client.lease import from_frame
-from tenth.trainer import pretrain as loop
+from tenth.trainer import loop, pretrain
 from tenth.trainer.session import Training
 
 
@@ -59,7 +59,7 @@ def metered(plan: Plan, meter: Meter) -> None:
 
     def cut(*words: Any) -> Training:
         training: Training = restore(*words)
-        training.steps = training.epoch.steps = min(plan.steps, training.epoch.steps)
+        training.steps = training.data.steps = min(plan.steps, training.data.steps)
         parameters = sum(parameter.numel() for parameter in training.master.parameters())
         device = str(training.device)
         meter.begin(parameters, logits_of(training), device, precision=training.precision)
@@ -67,7 +67,7 @@ def metered(plan: Plan, meter: Meter) -> None:
 
     loop.restore = cut
     try:
-        loop.pretrain(run, plan.began)
+        pretrain.pretrain(run, plan.began)
     except Enough:
         pass
     finally:

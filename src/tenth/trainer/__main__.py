@@ -3,27 +3,37 @@
 from __future__ import annotations
 
 import argparse
+import importlib
 import json
 import os
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import NoReturn
 
-from tenth.client import ClientError, attach
+from tenth.client import ClientError, Run, attach
 
 from .errors import TrainerError
 from .ranks import follow, is_follower
+
+PHASES = {
+    "pretrain": "the next token of documents",
+    "sft": "answers to prompts",
+    "dpo": "which of two answers people chose",
+    "kto": "thumbs up and down",
+    "selfplay": "puzzles that the model poses itself",
+}
 
 
 def main(arguments: list[str] | None = None) -> int:
     started = time.monotonic()
     options = _parser().parse_args(arguments)
     try:
-        if options.verb == "pretrain":
+        if options.verb in PHASES:
             if arguments is None and "TENTH_FD" in os.environ:
                 _begin_again_with_arenas()
-            return _pretrain(started)
+            return _train(options.verb, started)
         return {"generate": _generate, "write": _write, "convert": _convert, "peak": _peak}[options.verb](options)
     except (TrainerError, ClientError) as error:
         print(f"tenth-trainer: {error}", file=sys.stderr)
@@ -33,8 +43,9 @@ def main(arguments: list[str] | None = None) -> int:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="tenth-trainer", description=__doc__)
     verbs = parser.add_subparsers(dest="verb", required=True)
-    train = verbs.add_parser("pretrain", help="train one tenth of an epoch, as the supervisor's lease says")
-    train.add_argument("recipe", help="named for the charter; the lease's sealed copy is what is read")
+    for name, about in PHASES.items():
+        train = verbs.add_parser(name, help=f"train one tenth of an epoch, as the supervisor's lease says: {about}")
+        train.add_argument("recipe", help="named for the charter; the lease's sealed copy is what is read")
     write = verbs.add_parser("generate", help="write text from a checkpoint")
     write.add_argument("checkpoint", type=Path)
     write.add_argument("--prompt", action="append", default=[])
@@ -65,19 +76,22 @@ def _begin_again_with_arenas() -> None:
         os.execve(sys.executable, [sys.executable, "-m", "tenth.trainer", *sys.argv[1:]], environment)  # noqa: S606
 
 
-def _pretrain(started: float) -> int:
+def _train(phase: str, started: float) -> int:
     if is_follower():
-        from .pretrain import pretrain
-
-        pretrain(follow(), started)
+        _phase(phase)(follow(), started)
         _exit()
     with attach() as run:  # first, so that nobody waits for torch to hear that there is no supervisor
-        from .pretrain import pretrain
-
-        alone = pretrain(run, started)
+        alone = _phase(phase)(run, started)
     if not alone:
         _exit()
     return 0
+
+
+def _phase(name: str) -> Callable[[Run, float], bool]:
+    """Its function has its module's name."""
+    module = importlib.import_module(f"tenth.trainer.{name}")
+    train: Callable[[Run, float], bool] = getattr(module, name)
+    return train
 
 
 def _exit() -> NoReturn:

@@ -3,7 +3,10 @@
     model.safetensors      float32 master weights under Hugging Face's names
     optimizer.safetensors  the optimizer's memory and the random generator's state
     state.json             seed, counters, resolved recipe, corpus
-    config.json tokenizer.json numbering.bin (not where the data was prepared beforehand)
+    config.json tokenizer.json
+    numbering.bin          which documents there are (not where the data was prepared beforehand)
+    order.bin              in phases of rows: which are left to read
+    reference.safetensors  in phases dpo and kto: the weights that the phase began with
 
 Sharded training writes model-0000i-of-0000n.safetensors and optimizer-0000i-of-0000n.safetensors, one of each a rank,
 with an index of which whole tensor lies where: `transformers` reads that, and any number of ranks goes on from it.
@@ -16,8 +19,9 @@ from __future__ import annotations
 import json
 import os
 import shutil
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
@@ -51,13 +55,13 @@ class Writer:
 
     def __init__(self, folder: Path, part: int = 0, parts: int = 1) -> None:
         self.folder, self._part, self._parts = folder, part, parts
-        self._partial = folder.with_name(f"{folder.name}.partial")
+        self.partial = folder.with_name(f"{folder.name}.partial")
 
     def begin(self) -> None:
         """An empty folder under the temporary name; only the first part makes one."""
         if self._part == 0:
-            shutil.rmtree(self._partial, ignore_errors=True)
-            self._partial.mkdir(parents=True)
+            shutil.rmtree(self.partial, ignore_errors=True)
+            self.partial.mkdir(parents=True)
 
     def tensors(self, weights: Mapping[str, Tensor], memory: Mapping[str, Tensor]) -> None:
         """Write this part's tensors, durably. The first part has the random generator's state, too."""
@@ -67,40 +71,48 @@ class Writer:
         if self._part < self._parts:
             self._write({self._name(MODEL): weights, self._name(OPTIMIZER): memory})
 
-    def finish(self, shape: Shape, state: Mapping[str, Any], separator: int, files: tuple[Path, ...]) -> None:
+    def finish(self, shape: Shape, state: Mapping[str, Any], separator: int, files: tuple[Path, ...] = ()) -> None:
         """What is written once, with copies of `files`, and the true name. Every part must be there."""
         for kind in (MODEL, OPTIMIZER) if self._parts > 1 else ():
-            _write_json(self._partial / f"{kind}{INDEX}", _index(self._partial, kind))
-        _write_json(self._partial / "state.json", dict(state))
-        _write_json(self._partial / "config.json", shape.hugging_face_config(separator))
-        _at_once(lambda file: shutil.copyfile(file, self._partial / file.name), files)
-        _at_once(_fsync, list(self._partial.iterdir()))
+            _write_json(self.partial / f"{kind}{INDEX}", _index(self.partial, kind))
+        _write_json(self.partial / "state.json", dict(state))
+        _write_json(self.partial / "config.json", shape.hugging_face_config(separator))
+        _at_once(lambda file: shutil.copyfile(file, self.partial / file.name), files)
+        _at_once(_fsync, list(self.partial.iterdir()))
         shutil.rmtree(self.folder, ignore_errors=True)
-        os.rename(self._partial, self.folder)
+        os.rename(self.partial, self.folder)
 
     def _name(self, kind: str) -> str:
         """As Hugging Face names parts."""
         return f"{kind}{f'-{self._part + 1:05d}-of-{self._parts:05d}' if self._parts > 1 else ''}.safetensors"
 
     def _write(self, contents: Mapping[str, Mapping[str, Tensor]]) -> None:
-        from safetensors.torch import save_file
+        _at_once(lambda name: save_tensors(self.partial / name, contents[name]), contents)
 
-        def write(name: str) -> None:
-            plain = {key: tensor.detach().cpu().contiguous() for key, tensor in contents[name].items()}
-            save_file(plain, self._partial / name, metadata={"format": "pt"})
-            _fsync(self._partial / name)
 
-        _at_once(write, contents)
+def save_tensors(path: Path, tensors: Mapping[str, Tensor]) -> None:
+    """One safetensors file, durably."""
+    from safetensors.torch import save_file
+
+    plain = {key: tensor.detach().cpu().contiguous() for key, tensor in tensors.items()}
+    save_file(plain, path, metadata={"format": "pt"})
+    _fsync(path)
 
 
 def _at_once(do: Callable[[Item], object], items: Iterable[Item]) -> None:
     """In threads: a write takes the pages that it needs one by one, and an fsync waits for the disk."""
+    with written(), ThreadPoolExecutor(8) as pool:
+        for _ in pool.map(do, items):
+            pass
+
+
+@contextmanager
+def written() -> Iterator[None]:
+    """Raises CheckpointError where something cannot be written."""
     from safetensors import SafetensorError
 
     try:
-        with ThreadPoolExecutor(8) as pool:
-            for _ in pool.map(do, items):
-                pass
+        yield
     except (OSError, SafetensorError) as error:
         raise CheckpointError(
             "The checkpoint could not be written.",

@@ -23,6 +23,8 @@ from .shards import FORMAT, MANIFEST, VERSION, Index, Prepared, Tokens, open_pre
 from .sources import Listed
 from .tokenizer import PATTERN
 
+BUILT = ("bpe", "bytes")  # tokenizers that need no file
+
 
 @dataclass(frozen=True)
 class Corpus:
@@ -41,11 +43,15 @@ class Corpus:
     files: tuple[Path, ...]  # that a checkpoint copies, to be able to go on where the cache is lost
 
 
-def open_fresh(listing: Path, root: Path, work: Path, recipe: DataRecipe) -> Corpus:
-    """The corpus of a run's first lease: its listing becomes the base of the order."""
+def open_fresh(listing: Path, root: Path, work: Path, recipe: DataRecipe, given: str = "") -> Corpus:
+    """The corpus of a phase's first lease: its listing becomes the base of the order.
+
+    `given`: the tokenizer.json of the model that the phase begins with, used unless the recipe names a file.
+    """
     if found := find_prepared(listing, root):
         return _corpus(_open_pinned(*found), recipe)
-    settings = Settings(_tokenizer(root, recipe), recipe.vocabulary, recipe.held_out)
+    named = _tokenizer(root, recipe)
+    settings = Settings(given if given and named in BUILT else named, recipe.vocabulary, recipe.held_out)
     known: list[object] = [VERSION, PATTERN, settings.known_as(), hashlib.sha256(listing.read_bytes()).hexdigest()]
     key = hashlib.sha256(json.dumps(known, sort_keys=True).encode()).hexdigest()
     prepared = _cached(work, key) or _build(work, key, listing, root, settings)
@@ -151,7 +157,7 @@ def _open_cache_again(
 
 def _tokenizer(root: Path, recipe: DataRecipe) -> str:
     """As `Settings` has it: a brought one by its text."""
-    if recipe.tokenizer in ("bpe", "bytes"):
+    if recipe.tokenizer in BUILT:
         return recipe.tokenizer
     return tokenizer.from_file(root / recipe.tokenizer).to_json()
 

@@ -40,7 +40,7 @@ class Split:
     lone: bool = False
 
     def held_out(self, sha256: str) -> bool:
-        return sha256 in self.chosen if self.chosen is not None else _fraction(sha256) < self.share
+        return sha256 in self.chosen if self.chosen is not None else fraction(sha256) < self.share
 
 
 def split(digests: Iterable[str], share: float) -> Split:
@@ -58,7 +58,7 @@ def split(digests: Iterable[str], share: float) -> Split:
             return Split(share)
     if len(kinds) <= 1:
         return Split(share, frozenset(), lone=bool(kinds))
-    chosen = {digest for digest in kinds if _fraction(digest) < share} or {min(kinds)}
+    chosen = {digest for digest in kinds if fraction(digest) < share} or {min(kinds)}
     if len(chosen) == len(kinds):
         chosen.discard(max(kinds))
     return Split(share, frozenset(chosen))
@@ -72,7 +72,8 @@ def tail(content: bytes, share: float) -> int:
     return cut
 
 
-def _fraction(digest: str) -> float:
+def fraction(digest: str) -> float:
+    """Where a digest falls between 0 and 1: what is held out falls below a share."""
     # Hashed once more: the corpus's own digests may have been used to choose it.
     return int.from_bytes(hashlib.sha256(b"held-out " + digest.encode()).digest()[:8], "big") / 2**64
 

@@ -108,8 +108,8 @@ def complete(
     `on_text` hears the text as it comes, in whole characters.
     """
     inference = model if isinstance(model, Inference) else Inference(model)
-    spaced = [prompt.endswith(" ") and not prompt[:-1].endswith((" ", "\n")) for prompt in prompts]
-    trimmed = [prompt[:-1] if cut else prompt for prompt, cut in zip(prompts, spaced, strict=True)]
+    trimmed = [without_space(prompt) for prompt in prompts]
+    spaced = [len(short) < len(prompt) for short, prompt in zip(trimmed, prompts, strict=True)]
     ids = [[text.separator, *row] for row in text.encode(trimmed)]
     opening = torch.zeros(inference.shape.vocabulary, dtype=torch.bool, device=inference.device)
     if any(spaced):
@@ -122,6 +122,11 @@ def complete(
         first, top_p,
     )  # fmt: skip
     return [stream.close() for stream in streams]
+
+
+def without_space(prompt: str) -> str:
+    """The prompt without a space at its end, which belongs to the word that follows."""
+    return prompt[:-1] if prompt.endswith(" ") and not prompt[:-1].endswith((" ", "\n")) else prompt
 
 
 def converse(

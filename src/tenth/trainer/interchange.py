@@ -110,22 +110,28 @@ def _plain_rope(key: str, value: object) -> bool:
 
 def read_weights(folder: Path) -> dict[str, Tensor]:
     """Every tensor in float32, from one file or from several with an index."""
+    tensors: dict[str, Tensor] = {}
+    for name, wanted in _files(folder):
+        found = read_file(folder / name)
+        if missing := sorted(wanted - found.keys()):
+            raise _refused(f"{folder / name} has no {missing[0]}, which the index names", "fetch all parts again")
+        tensors |= found
+    return tensors
+
+
+def read_file(path: Path) -> dict[str, Tensor]:
+    """The tensors of one file in float32."""
     from safetensors import SafetensorError
     from safetensors.torch import load_file
 
-    tensors: dict[str, Tensor] = {}
-    for name, wanted in _files(folder):
-        try:
-            found = load_file(folder / name)
-        except (OSError, SafetensorError) as error:
-            raise _refused(f"{folder / name}: {error}", "fetch the file again, or go back to an earlier one") from error
-        if missing := sorted(wanted - found.keys()):
-            raise _refused(f"{folder / name} has no {missing[0]}, which the index names", "fetch all parts again")
-        for key, tensor in found.items():
-            if not tensor.is_floating_point():
-                raise _refused(f"{folder / name}: {key} holds {tensor.dtype}", "give weights that are not quantised")
-            tensors[key] = tensor.float()
-    return tensors
+    try:
+        found = load_file(path)
+    except (OSError, SafetensorError) as error:
+        raise _refused(f"{path}: {error}", "fetch the file again, or go back to an earlier one") from error
+    for key, tensor in found.items():
+        if not tensor.is_floating_point():
+            raise _refused(f"{path}: {key} holds {tensor.dtype}", "give weights that are not quantised")
+    return {key: tensor.float() for key, tensor in found.items()}
 
 
 def _files(folder: Path) -> Iterator[tuple[str, set[str]]]:

@@ -101,13 +101,14 @@ def rotate(x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
     return x * cos + torch.cat((-right, left), dim=-1) * sin
 
 
-def causal_attention(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
+def causal_attention(q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None = None) -> Tensor:
     """softmax(q k^T / sqrt(E)) v, each query seeing the keys up to its own; (B, H, T, E) in and out.
 
+    `mask`, (B, 1, T, T): what is added to the scores instead, as `document_mask` makes it.
     Written out on CPU: the stock bfloat16 kernel takes twice as long forward and backward (benchmarks/trainer_step.py).
     """
     if q.device.type != "cpu":
-        return F.scaled_dot_product_attention(q, k, v, is_causal=True)
+        return F.scaled_dot_product_attention(q, k, v, attn_mask=mask, is_causal=mask is None)
     length = q.shape[2]
     q = q * (1.0 / math.sqrt(q.shape[-1]))
     size = length if length < 64 else -(-length // QUERY_BLOCKS)
@@ -115,7 +116,9 @@ def causal_attention(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
     for start in range(0, length, size):
         stop = min(start + size, length)
         scores = q[:, :, start:stop] @ k[:, :, :stop].transpose(-1, -2)
-        if stop - start > 1:
+        if mask is not None:
+            scores = scores + mask[:, :, start:stop, :stop]
+        elif stop - start > 1:
             scores = scores + _mask(stop - start, stop, scores.dtype)
         blocks.append(scores.softmax(-1) @ v[:, :, :stop])
     return blocks[0] if len(blocks) == 1 else torch.cat(blocks, dim=2)
@@ -123,6 +126,17 @@ def causal_attention(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
 
 def _mask(queries: int, keys: int, dtype: torch.dtype) -> Tensor:
     return torch.full((queries, keys), -math.inf, dtype=dtype).triu(keys - queries + 1)
+
+
+def document_mask(starts: Tensor, dtype: torch.dtype) -> Tensor:
+    """(B, 1, T, T): 0 where a query sees a key, minus infinity elsewhere.
+
+    `starts`, (B, T): at which position of its row the document of each token begins. A query sees its own document up
+    to itself, so documents that share a row know nothing of one another (rotary positions are relative).
+    """
+    places = torch.arange(starts.shape[1], device=starts.device)
+    hidden = (places > places[:, None]) | (places < starts[:, :, None])
+    return torch.zeros(hidden.shape, dtype=dtype, device=starts.device).masked_fill_(hidden, -math.inf)[:, None]
 
 
 class Attention(nn.Module):
@@ -139,7 +153,7 @@ class Attention(nn.Module):
         self.q_norm = RMSNorm(shape.head_width)
         self.k_norm = RMSNorm(shape.head_width)
 
-    def forward(self, x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
+    def forward(self, x: Tensor, cos: Tensor, sin: Tensor, mask: Tensor | None = None) -> Tensor:
         batch, length, _ = x.shape
         q = self.q_norm(self.q_proj(x).view(batch, length, self.heads, self.head_width)).transpose(1, 2)
         k = self.k_norm(self.k_proj(x).view(batch, length, self.kv_heads, self.head_width)).transpose(1, 2)
@@ -147,7 +161,7 @@ class Attention(nn.Module):
         q, k = rotate(q, cos, sin), rotate(k, cos, sin)
         if self.kv_heads < self.heads:
             k, v = (t.repeat_interleave(self.heads // self.kv_heads, dim=1) for t in (k, v))
-        mixed: Tensor = self.o_proj(causal_attention(q, k, v).transpose(1, 2).reshape(batch, length, -1))
+        mixed: Tensor = self.o_proj(causal_attention(q, k, v, mask).transpose(1, 2).reshape(batch, length, -1))
         return mixed
 
 
@@ -175,8 +189,8 @@ class Block(nn.Module):
         self.post_attention_layernorm = RMSNorm(shape.width)
         self.mlp = MLP(shape)
 
-    def forward(self, x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
-        x = x + self.self_attn(self.input_layernorm(x), cos, sin)
+    def forward(self, x: Tensor, cos: Tensor, sin: Tensor, mask: Tensor | None = None) -> Tensor:
+        x = x + self.self_attn(self.input_layernorm(x), cos, sin, mask)
         residual: Tensor = x + self.mlp(self.post_attention_layernorm(x))
         return residual
 
@@ -206,18 +220,22 @@ class Transformer(nn.Module):
         self.compiled_for = (0, 0)  # sequences and tokens of each that it takes
         self._rotary: tuple[Tensor, Tensor] | None = None
 
-    def forward(self, tokens: Tensor) -> Tensor:
-        """Hidden states after the final norm. Writing, with what was read kept, is inference.py's."""
+    def forward(self, tokens: Tensor, starts: Tensor | None = None) -> Tensor:
+        """Hidden states after the final norm. Writing, with what was read kept, is inference.py's.
+
+        `starts`: where the documents begin that share a row, see `document_mask`; None: a row is one.
+        """
         x = self.model.embed_tokens(tokens)
         cos, sin = self.angles(tokens.shape[1], x)
+        mask = None if starts is None else document_mask(starts, x.dtype)
         # Training steps of one shape are compiled; whatever else is read is not.
-        fits = tuple(tokens.shape) == self.compiled_for and torch.is_grad_enabled()
+        fits = tuple(tokens.shape) == self.compiled_for and torch.is_grad_enabled() and mask is None
         compiled = self.compiled if fits else None
         for block in self.model.layers:
             if self.recompute and torch.is_grad_enabled():
-                x = checkpoint(block, x, cos, sin, use_reentrant=False, preserve_rng_state=False)
+                x = checkpoint(block, x, cos, sin, mask, use_reentrant=False, preserve_rng_state=False)
             else:
-                x = compiled(block, x, cos, sin) if compiled else block(x, cos, sin)
+                x = compiled(block, x, cos, sin) if compiled else block(x, cos, sin, mask)
         hidden: Tensor = self.model.norm(x)
         return hidden
 

@@ -133,15 +133,16 @@ def make_optimizer(master: Named, working: Named, recipe: OptimRecipe, muon: Cal
     rates = {"embedding": recipe.embedding_lr, "head": recipe.head_lr, "vectors": recipe.vector_lr}
     if "lm_head.weight" not in named:  # tied: the embedding is the head, and moves at the head's rate
         rates["embedding"] = recipe.head_lr
+    rates = {role: rate * recipe.scale for role, rate in {**rates, "matrices": recipe.matrix_lr}.items()}
     groups = []
     for role, names in roles.items():
         weights = [named[n] for n in names]
         rule: Rule
         if role == "matrices" and recipe.matrices == "muon":
             block = recipe.muon_block if weights[0].device.type == "cpu" else 0
-            rule = muon(names, weights, recipe.matrix_lr, recipe.weight_decay, block)
+            rule = muon(names, weights, rates[role], recipe.weight_decay, block)
         else:
             decay = recipe.weight_decay if role == "matrices" else 0.0
-            rule = AdamW(names, weights, rates.get(role, recipe.matrix_lr), recipe, decay)
+            rule = AdamW(names, weights, rates[role], recipe, decay)
         groups.append(Group(role, rule, weights, [live[n] for n in names]))
     return Optimizer(groups, recipe.clip)

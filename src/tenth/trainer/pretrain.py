@@ -1,107 +1,82 @@
-"""Next-token pretraining: one lease from resume to checkpoint. Read it from `pretrain` downwards."""
+"""The phase `pretrain`: next-token prediction on documents."""
 
 from __future__ import annotations
 
 import math
-import time
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
 
 import torch
-from torch import Tensor
 
 from tenth.client import Run
 
-from . import schedule, tokenizer
-from .errors import DivergenceError
-from .flops import flop_per_token
-from .generate import complete
-from .parallel import joined
-from .peak import known_peak
-from .precision import choose_device, count_ranks
-from .ranks import started
-from .recipe import load_recipe
-from .session import Training, bytes_held, restore, save
+from . import data
+from .backward import Batch, NextToken, Objective
+from .checkpoint import Checkpoint
+from .data import Corpus
+from .epoch import Epoch
+from .errors import RecipeError
+from .interchange import Source
+from .loop import train_lease
+from .model import Transformer
+from .recipe import Recipe
 
 
 def pretrain(run: Run, began: float) -> bool:
-    """Train one tenth; was it alone? `began` is the process's start on the monotonic clock, for the report only."""
-    recipe = load_recipe(run.lease.recipe)
-    device = choose_device(recipe.train)
-    count = count_ranks(recipe.train, device)
-    with started(run, count) as place, joined(place, recipe.train.parallel, device) as parallel:
-        training = restore(run, recipe, parallel)
-        if count > 1:
-            held = bytes_held(training)
-            print(f"rank {place.rank} of {count} holds {held} bytes of weights and optimizer memory", flush=True)
-        train(run, training, began)
-    return count == 1
+    """Train one tenth, see `train_lease`."""
+    return train_lease(run, began, open_documents)
 
 
-def train(run: Run, training: Training, began: float) -> None:
-    """From the first step of the tenth to its checkpoint. Every rank makes the same steps."""
-    total = training.epoch.steps
-    cost = flop_per_token(training.model.shape)
-    peak = known_peak(training.precision, training.device, run.work) * training.parallel.size
-    last = time.monotonic()
-    first = True
-    for inputs, targets in run.steps(training.epoch.batches(run.position), total=total):
-        step = (run.lease.epoch - 1) * total + run.position
-        loss, norm, lr = train_step(training, torch.from_numpy(inputs), torch.from_numpy(targets), step)
-        if first and training.parallel.rank == 0:
-            print(f"first step {time.monotonic() - began:.2f} s after the process began", flush=True)
-            first = False
-        now = time.monotonic()
-        rate = inputs.size / (now - last)
-        run.report(
-            loss=loss, tokens=inputs.size, flop=cost * inputs.size, grad_norm=norm, lr_scale=lr,
-            tokens_per_second=rate, mfu=rate * cost / peak, skipped=training.skipped,
-            bits_per_byte=loss / math.log(2) / training.corpus.bytes_per_token,
+def open_documents(run: Run, recipe: Recipe, seed: int, before: Checkpoint | None, source: Source | None) -> Documents:
+    """The corpus that the phase began with; it knows what of it is excluded now."""
+    if recipe.feedback.batches:
+        raise RecipeError(
+            "The recipe was refused.", "feedback.batches in a phase of pretraining",
+            "give them to a phase of sft, dpo or kto, in a recipe of its own",
         )  # fmt: skip
-        last = now
-        if training.parallel.agree(run.wants_samples):
-            send_samples(training, run)
-            last = time.monotonic()
-    folder = save(training, run)
-    if training.parallel.rank == 0:
-        run.checkpoint(folder)
-
-
-def train_step(training: Training, inputs: Tensor, targets: Tensor, step: int) -> tuple[float, float, float]:
-    """Forward, backward, update; returns loss (nats a token), gradient norm and learning-rate scale.
-
-    A step whose loss or gradient is not finite changes nothing; too many in a row raise DivergenceError.
-    """
-    s = training.recipe.schedule
-    lr = schedule.scale(step, training.steps, s.warmup, s.decay, s.floor, s.warmup_steps, s.decay_steps)
-    nats = training.backward(inputs, targets)
-    if nats is None:  # every document of this batch was excluded
-        return math.nan, 0.0, lr
-    if training.shards:
-        training.shards.take_gradients()
-    norm = training.parallel.norm(training.optimizer.gradient_norm())
-    if math.isfinite(nats) and math.isfinite(norm):
-        training.optimizer.step(lr, norm)
-        training.nonfinite = 0
+    lease = run.lease
+    if before is None:
+        given = source.text.to_json() if source else ""
+        corpus = data.open_fresh(lease.data, lease.root, run.work, recipe.data, given)
     else:
-        training.nonfinite += 1
-        training.skipped += 1
-    training.optimizer.clear()
-    if training.nonfinite >= training.recipe.train.skip_nonfinite:
-        raise DivergenceError(
-            "Training was stopped.", f"{training.nonfinite} steps in a row without a finite loss",
-            "lower the learning rates in the recipe, at the next gate",
-        )  # fmt: skip
-    return nats, norm, lr
+        known = before.state["corpus"]
+        corpus = data.open_again(
+            before.folder, known["key"], known["digest"], lease.data, lease.root, run.work, recipe.data
+        )
+    return Documents(corpus, Epoch(corpus, recipe.model.context, recipe.train.batch, seed, lease.epoch))
 
 
-def send_samples(training: Training, run: Run) -> None:
-    """Show the watchers what the master weights write now, without touching the training's random numbers."""
-    sampling = training.recipe.sample
-    prompts = list(run.prompts) or [""]
-    text = tokenizer.from_file(training.corpus.folder / "tokenizer.json")
-    seed = training.seed + run.position
-    model = training.shards.whole(training.master.shape, training.parallel) if training.shards else training.master
-    if model is None:  # another rank than 0 of a sharded run
-        return
-    texts = complete(model, text, prompts, sampling.tokens, sampling.temperature, sampling.top_k, seed)
-    for prompt, written in zip(prompts, texts, strict=True):
-        run.sample(prompt, written, sampling.temperature)
+class Documents:
+    """A corpus and its epoch, as the loop sees them."""
+
+    one_shape = True
+
+    def __init__(self, corpus: Corpus, epoch: Epoch) -> None:
+        self._corpus, self._epoch = corpus, epoch
+        self.steps = epoch.steps
+        self.tokenizer = corpus.folder / "tokenizer.json"
+        self.separator, self.vocabulary = corpus.separator, corpus.vocabulary
+
+    def batches(self, start: int) -> Iterator[Batch]:
+        """Inputs and targets, (B, T), of the steps from `start` on."""
+        for inputs, targets in self._epoch.batches(start):
+            yield torch.from_numpy(inputs), torch.from_numpy(targets)
+
+    def objective(self, model: Transformer) -> Objective:
+        return NextToken(model)
+
+    def begin(self, run: Run, model: Transformer) -> None:
+        """Nothing is needed before the first step."""
+
+    def metrics(self, loss: float) -> dict[str, float]:
+        return {"bits_per_byte": loss / math.log(2) / self._corpus.bytes_per_token}
+
+    def state(self) -> dict[str, Any]:
+        corpus = self._corpus
+        return {"corpus": {"key": corpus.key, "digest": corpus.digest, "report": corpus.report}}
+
+    def keep(self, folder: Path, step: int) -> None:  # noqa: ARG002
+        for file in self._corpus.files:
+            shutil.copyfile(file, folder / file.name)

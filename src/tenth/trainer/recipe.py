@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import difflib
 import os
+import re
 import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -16,6 +17,7 @@ from .errors import RecipeError
 if TYPE_CHECKING:  # a recipe is also read where there is no torch
     from .model import Shape
 
+DIGEST = re.compile(r"[0-9a-f]{64}")
 WIDTH_PER_LAYER = 64
 TOKENS_PER_LAYER = 512  # of a step
 
@@ -49,6 +51,7 @@ class DataRecipe:
 class OptimRecipe:
     """AdamW for vectors, embedding and head; matrices follow `matrices`."""
 
+    scale: float = 1.0  # of all learning rates; the defaults are for pretraining, and fine-tuning wants less
     matrices: str = "muon"  # "muon" or "adamw"
     muon_block: int = 128  # rows that Muon makes orthogonal together on a CPU; 0, and on a GPU: whole matrices
     matrix_lr: float = 0.0  # 0: 0.02 for muon, 0.003 x (256 / width) for adamw
@@ -93,6 +96,41 @@ class SampleRecipe:
 
 
 @dataclass(frozen=True)
+class FeedbackRecipe:
+    batches: tuple[str, ...] = ()  # digests of sealed batches, feedback/DIGEST.jsonl beside the recipe
+
+
+@dataclass(frozen=True)
+class PreferenceRecipe:
+    """Of the phases `dpo` and `kto`."""
+
+    beta: float = 0.1  # how dearly the model pays for leaving the one that the phase began with
+    good: float = 1.0  # weight of a thumb up (kto)
+    bad: float = 1.0  # weight of a thumb down (kto)
+
+
+@dataclass(frozen=True)
+class SelfPlayRecipe:
+    """Of the phase `selfplay`; its epoch is `steps` optimizer steps of `train.batch` lessons."""
+
+    env: str = ""  # the Python module whose `SelfPlay` is played; the phase needs one
+    proposer: str = "model"  # or "random" draws, "given" worked examples, or "none": no rounds at all
+    steps: int = 2000
+    warm: int = 0  # of these, the first ones learn from worked examples alone
+    every: int = 16  # steps from one round to the next
+    proposals: int = 128  # of a round
+    composed: float = 0.5  # share of them that is put together from earlier programs
+    puzzles: int = 32  # of a round, at most
+    attempts: int = 4  # at each of them
+    depth: int = 3  # steps that a program may have, to begin with
+    tokens: int = 64  # that a program may have
+    temperature: float = 1.0
+    buffer: int = 8192  # lessons that are replayed
+    anchor: float = 0.25  # share of worked examples in every batch
+    policy: float = 0.0  # share of the epoch's steps, its last ones, that follow the policy gradient
+
+
+@dataclass(frozen=True)
 class Recipe:
     model: ModelRecipe = field(default_factory=ModelRecipe)
     data: DataRecipe = field(default_factory=DataRecipe)
@@ -100,6 +138,9 @@ class Recipe:
     schedule: ScheduleRecipe = field(default_factory=ScheduleRecipe)
     train: TrainRecipe = field(default_factory=TrainRecipe)
     sample: SampleRecipe = field(default_factory=SampleRecipe)
+    feedback: FeedbackRecipe = field(default_factory=FeedbackRecipe)
+    preference: PreferenceRecipe = field(default_factory=PreferenceRecipe)
+    selfplay: SelfPlayRecipe = field(default_factory=SelfPlayRecipe)
 
 
 def load_recipe(path: str | os.PathLike[str]) -> Recipe:
@@ -164,7 +205,7 @@ def _typed(key: str, kind: type[Any], value: Any) -> Any:
         value = float(value)
     if get_origin(kind) is tuple:
         if not isinstance(value, list) or not all(isinstance(text, str) and text for text in value):
-            raise _bad(key, repr(value), "give a list of globs")
+            raise _bad(key, repr(value), "give a list of texts, none empty")
         return tuple(value)
     if not isinstance(value, kind) or (kind is int and isinstance(value, bool)):
         raise _bad(key, repr(value), f"give {'a number' if kind is float else kind.__name__}")
@@ -205,20 +246,26 @@ def _resolve_model(model: ModelRecipe) -> ModelRecipe:
 
 
 def _check_ranges(recipe: Recipe) -> None:
-    m, d, o, s, t = recipe.model, recipe.data, recipe.optim, recipe.schedule, recipe.train
+    m, d, o, s, t, p = recipe.model, recipe.data, recipe.optim, recipe.schedule, recipe.train, recipe.selfplay
     positive = {
         "model.width": m.width, "model.heads": m.heads, "model.kv_heads": m.kv_heads, "model.mlp_width": m.mlp_width,
         "model.context": m.context, "model.rope_base": m.rope_base, "train.batch": t.batch,
         "train.skip_nonfinite": t.skip_nonfinite, "sample.tokens": recipe.sample.tokens, "optim.matrix_lr": o.matrix_lr,
         "optim.embedding_lr": o.embedding_lr, "optim.head_lr": o.head_lr, "optim.vector_lr": o.vector_lr,
-        "optim.epsilon": o.epsilon, "train.accumulate": t.accumulate,
+        "optim.epsilon": o.epsilon, "optim.scale": o.scale, "train.accumulate": t.accumulate,
+        "preference.beta": recipe.preference.beta, "preference.good": recipe.preference.good,
+        "preference.bad": recipe.preference.bad, "selfplay.steps": p.steps,
+        "selfplay.every": p.every, "selfplay.proposals": p.proposals, "selfplay.puzzles": p.puzzles,
+        "selfplay.attempts": p.attempts, "selfplay.depth": p.depth, "selfplay.tokens": p.tokens,
+        "selfplay.temperature": p.temperature, "selfplay.buffer": p.buffer,
     }  # fmt: skip
     for key, value in positive.items():
         if not value > 0:
             raise _bad(key, str(value), "give a number above 0")
     shares = {
         "data.held_out": d.held_out, "schedule.warmup": s.warmup, "schedule.decay": s.decay, "schedule.floor": s.floor,
-        "optim.beta1": o.beta1, "optim.beta2": o.beta2,
+        "optim.beta1": o.beta1, "optim.beta2": o.beta2, "selfplay.composed": p.composed,
+        "selfplay.anchor": p.anchor, "selfplay.policy": p.policy,
     }  # fmt: skip
     for key, value in shares.items():
         if not 0 <= value <= 1:
@@ -227,7 +274,7 @@ def _check_ranges(recipe: Recipe) -> None:
         "optim.clip": o.clip, "optim.weight_decay": o.weight_decay, "train.threads": t.threads,
         "train.ranks": t.ranks, "sample.temperature": recipe.sample.temperature, "sample.top_k": recipe.sample.top_k,
         "schedule.warmup_steps": s.warmup_steps, "schedule.decay_steps": s.decay_steps,
-        "optim.muon_block": o.muon_block,
+        "optim.muon_block": o.muon_block, "selfplay.warm": p.warm,
     }  # fmt: skip
     for key, value in free.items():
         if not value >= 0:
@@ -241,6 +288,9 @@ def _check_choices(recipe: Recipe) -> None:
         raise _bad("model.kv_heads", str(m.kv_heads), f"choose a divisor of the {m.heads} heads")
     if m.head_width % 2:
         raise _bad("model.head_width", str(m.head_width), "rotary positions need an even number")
+    batches = recipe.feedback.batches
+    if not all(DIGEST.fullmatch(batch) for batch in batches) or len(set(batches)) < len(batches):
+        raise _bad("feedback.batches", repr(list(batches))[:200], "give SHA-256 digests in 64 hex digits, each once")
     shares = max(t.ranks, 1) * t.accumulate
     if t.batch % shares:
         raise _bad("train.batch", str(t.batch), f"choose a multiple of ranks x accumulate, which is {shares}")
@@ -253,6 +303,7 @@ def _check_choices(recipe: Recipe) -> None:
         ("train.device", t.device, ("auto", "cpu", "cuda")),
         ("train.compile", t.compile, ("auto", "true", "false")),
         ("train.parallel", t.parallel, ("ddp", "fsdp")),
+        ("selfplay.proposer", recipe.selfplay.proposer, ("model", "random", "given", "none")),
     ):
         if choice not in choices:
             raise _bad(name, repr(choice), f"choose one of {', '.join(choices)}")

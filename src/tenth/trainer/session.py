@@ -3,20 +3,21 @@
 from __future__ import annotations
 
 import copy
+from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import torch
 
 from tenth.client import Run
 
-from . import checkpoint, compiled, data, interchange
-from .backward import Backward
-from .data import Corpus
-from .epoch import Epoch
+from . import checkpoint, compiled, interchange
+from .backward import Backward, Batch, Objective
+from .checkpoint import Checkpoint
 from .errors import CheckpointError, RecipeError
+from .interchange import Source
 from .model import Transformer
 from .optim import Optimizer, make_optimizer
 from .parallel import Parallel
@@ -28,16 +29,55 @@ from .sharded import ShardedMuon, Shards
 FIXED = (("data", "tokenizer"), ("data", "vocabulary"), ("data", "held_out"), ("model", "context"), ("train", "batch"))
 
 
+class Data(Protocol):
+    """What a phase learns from, in this epoch and lease."""
+
+    steps: int  # of the epoch
+    tokenizer: Path
+    separator: int
+    vocabulary: int  # entries of the tokenizer
+    one_shape: bool  # of all batches but an epoch's last, whose documents fill their rows: blocks may be compiled
+
+    def batches(self, start: int) -> Iterator[Batch]:
+        """The epoch's batches from step `start` on."""
+        ...
+
+    def objective(self, model: Transformer) -> Objective:
+        """What is made small."""
+        ...
+
+    def begin(self, run: Run, model: Transformer) -> None:
+        """Before the first step of a tenth, with the model that will be trained on."""
+        ...
+
+    def metrics(self, loss: float) -> dict[str, float]:
+        """What there is to say of the last step besides its loss."""
+        ...
+
+    def state(self) -> dict[str, Any]:
+        """For state.json: what the next lease opens the same data by."""
+        ...
+
+    def keep(self, folder: Path, step: int) -> None:
+        """Put into the folder what a checkpoint made at `step` takes along, tokenizer.json among it."""
+        ...
+
+
+Phase = Callable[[Run, Recipe, int, Checkpoint | None, Source | None], Data]
+"""Opens a phase's data: for a run and its recipe, with the seed, from a checkpoint of this phase, or at its first lease
+from the model that it begins with (None: from random weights)."""
+
+
 @dataclass
 class Training:
     """All that lives during a lease. `master` holds float32 weights; `model` is what runs, maybe a bfloat16 copy."""
 
     recipe: Recipe
-    corpus: Corpus
-    epoch: Epoch
+    data: Data
     master: Transformer
     model: Transformer
     optimizer: Optimizer
+    objective: Objective
     backward: Backward
     parallel: Parallel
     shards: Shards | None  # this rank's rows, where the parameters are sharded
@@ -49,9 +89,16 @@ class Training:
     skipped: int = 0  # steps skipped in all
 
 
-def restore(run: Run, recipe: Recipe, parallel: Parallel) -> Training:
-    """Everything as the last lease left it, or a fresh start."""
-    before = checkpoint.load(run.resume_from) if run.resume_from else None
+def restore(run: Run, recipe: Recipe, parallel: Parallel, phase: Phase) -> Training:
+    """Everything as the last lease left it; a phase's first lease begins with the weights of the phase before.
+
+    The run's first phase begins with the model that `model.init` names, or with random weights.
+    """
+    before, source = None, None
+    if run.resume_from and (run.lease.epoch, run.lease.tenth) != (1, 1):
+        before = checkpoint.load(run.resume_from)
+    elif folder := run.resume_from or (run.lease.root / recipe.model.init if recipe.model.init else None):
+        source = interchange.read(folder)
     state: dict[str, Any] = before.state if before else {}
     _say_what_moved(set_threads(recipe.train, parallel.size), parallel.size, state)
     precision = state.get("precision") or choose_precision(recipe.train, parallel.device)
@@ -59,15 +106,13 @@ def restore(run: Run, recipe: Recipe, parallel: Parallel) -> Training:
     torch.manual_seed(seed)
     _refuse_moved_order(recipe, state, run)
     with parallel.first():
-        corpus = open_corpus(run, recipe, before)
-    epoch = Epoch(corpus, recipe.model.context, recipe.train.batch, seed, run.lease.epoch)
-    begin = interchange.read(run.lease.root / recipe.model.init) if recipe.model.init and not before else None
-    known = before or begin
-    master = Transformer(shape(recipe, known.shape.vocabulary if known else corpus.vocabulary))
+        data = phase(run, recipe, seed, before, source)
+    known = before or source
+    master = Transformer(shape(recipe, known.shape.vocabulary if known else data.vocabulary))
     if before:
         checkpoint.load_weights(master, before)
-    elif begin:
-        interchange.begin(master, begin, corpus.folder / "tokenizer.json", recipe.model.init_sha256)
+    elif source:
+        interchange.begin(master, source, data.tokenizer, "" if run.resume_from else recipe.model.init_sha256)
     else:
         master.initialise(torch.Generator().manual_seed(seed))
     shards = None
@@ -84,24 +129,17 @@ def restore(run: Run, recipe: Recipe, parallel: Parallel) -> Training:
     if before:
         load_optimizer(optimizer, before, shards, parallel)
     model.recompute = recipe.train.recompute
-    if not shards and not recipe.train.recompute:
+    if data.one_shape and not shards and not recipe.train.recompute:
         sequences = recipe.train.batch // (parallel.size * recipe.train.accumulate)
         with parallel.first():  # the others find what it has compiled
-            compiled.decide(recipe.train, model, sequences, epoch.steps / run.lease.of, state, run.work)
-    backward = Backward(model, parallel, recipe.train.accumulate)
+            compiled.decide(recipe.train, model, sequences, data.steps / run.lease.of, state, run.work)
+    objective = data.objective(model)
+    backward = Backward(model, parallel, recipe.train.accumulate, objective)
+    data.begin(run, model)
     return Training(
-        recipe, corpus, epoch, master, model, optimizer, backward, parallel, shards, epoch.steps * run.lease.epochs,
+        recipe, data, master, model, optimizer, objective, backward, parallel, shards, data.steps * run.lease.epochs,
         seed, precision, parallel.device, int(state.get("nonfinite", 0)), int(state.get("skipped", 0)),
     )  # fmt: skip
-
-
-def open_corpus(run: Run, recipe: Recipe, before: checkpoint.Checkpoint | None) -> Corpus:
-    """The corpus that the run began with; it knows what of it is excluded now."""
-    lease = run.lease
-    if before is None:
-        return data.open_fresh(lease.data, lease.root, run.work, recipe.data)
-    known = before.state["corpus"]
-    return data.open_again(before.folder, known["key"], known["digest"], lease.data, lease.root, run.work, recipe.data)
 
 
 def working_copy(master: Transformer) -> Transformer:
@@ -109,9 +147,7 @@ def working_copy(master: Transformer) -> Transformer:
     return copy.deepcopy(master).to(torch.bfloat16)
 
 
-def load_optimizer(
-    optimizer: Optimizer, before: checkpoint.Checkpoint, shards: Shards | None, parallel: Parallel
-) -> None:
+def load_optimizer(optimizer: Optimizer, before: Checkpoint, shards: Shards | None, parallel: Parallel) -> None:
     memory = dict(before.optimizer)
     random_state = memory.pop(checkpoint.RANDOM_STATE, None)
     wrong = optimizer.load(shards.own(memory, optimizer.tensors(), parallel) if shards else memory)
@@ -128,23 +164,24 @@ def save(training: Training, run: Run) -> Path:
     parallel = training.parallel
     state = {
         "version": 1, "phase": run.lease.phase, "epoch": run.lease.epoch, "step": run.position,
-        "steps_per_epoch": training.epoch.steps, "seed": training.seed, "precision": training.precision,
+        "steps_per_epoch": training.data.steps, "seed": training.seed, "precision": training.precision,
         "threads": torch.get_num_threads(), "ranks": parallel.size, "compiled": training.model.compiled is not None,
         "nonfinite": training.nonfinite, "skipped": training.skipped,
         "recipe": as_dict(training.recipe), "shape": asdict(training.master.shape),
-        "corpus": {"key": training.corpus.key, "digest": training.corpus.digest, "report": training.corpus.report},
+        **training.data.state(),
     }  # fmt: skip
     weights, memory = checkpoint.weights_of(training.master), training.optimizer.tensors()
     if training.shards:
         weights, memory = training.shards.to_save(memory, parallel)
-    files = training.corpus.files
     writer = checkpoint.Writer(run.work / "checkpoint", parallel.rank, parallel.size if training.shards else 1)
     with parallel.first():
         writer.begin()
     writer.tensors(weights, memory)
     parallel.wait()  # every part is on disk
     if parallel.rank == 0:
-        writer.finish(training.master.shape, state, training.corpus.separator, files)
+        with checkpoint.written():
+            training.data.keep(writer.partial, run.position)
+        writer.finish(training.master.shape, state, training.data.separator)
     return writer.folder
 
 

@@ -185,7 +185,7 @@ def _json_lines(file: Found, sampled: Sampled) -> Iterator[Batch]:
     """Blocks of whole lines."""
     packed, first, number, read = not file.name.endswith((".jsonl", ".ndjson")), 1, 0, 0
     try:
-        with _opened(file) as stream:
+        with opened(file.path) as stream:
             while block := stream.read(BATCH_BYTES):
                 block += stream.readline()
                 number, read = number + 1, read + len(block)
@@ -200,13 +200,14 @@ def _json_lines(file: Found, sampled: Sampled) -> Iterator[Batch]:
         yield Batch(file.size)
 
 
-def _opened(file: Found) -> IO[bytes] | gzip.GzipFile:
-    if file.name.endswith(".gz"):
-        return gzip.open(file.path, "rb")
-    if file.name.endswith(".zst"):
-        stream: IO[bytes] = arrow().input_stream(str(file.path), compression="zstd")
+def opened(path: Path) -> IO[bytes] | gzip.GzipFile:
+    """A file of lines, unpacked by its name."""
+    if path.name.endswith(".gz"):
+        return gzip.open(path, "rb")
+    if path.name.endswith(".zst"):
+        stream: IO[bytes] = arrow().input_stream(str(path), compression="zstd")
         return _Lines(stream)  # type: ignore[return-value]
-    return file.path.open("rb")
+    return path.open("rb")
 
 
 class _Lines:
@@ -254,27 +255,36 @@ def _table(file: Found, column: str, sampled: Sampled) -> Iterator[Batch]:
 
 def _parts(file: Found, column: str) -> Iterator[Any]:
     """The text column, part by part."""
+
+    def chosen(schema: Any) -> list[str]:
+        _check_column(file, column, schema)
+        return [column]
+
+    for part in record_batches(file.path, chosen):
+        yield part.column(column)
+
+
+def record_batches(path: Path, choose: Callable[[Any], list[str]]) -> Iterator[Any]:
+    """The columns that `choose` names, having seen the schema, of a Parquet or Arrow file, part by part."""
     pa = arrow()
-    if file.name.endswith(".parquet"):
+    if path.name.endswith(".parquet"):
         import pyarrow.parquet
 
-        with pyarrow.parquet.ParquetFile(file.path) as table:
-            _check_column(file, column, table.schema_arrow)
-            for part in table.iter_batches(batch_size=1024, columns=[column]):
-                yield part.column(0)
+        with pyarrow.parquet.ParquetFile(path) as table:
+            yield from table.iter_batches(batch_size=1024, columns=choose(table.schema_arrow))
         return
-    with pa.memory_map(str(file.path)) as mapped:
+    with pa.memory_map(str(path)) as mapped:
         try:
             stream = pa.ipc.open_stream(mapped)
         except pa.ArrowInvalid:
             blocks = pa.ipc.open_file(mapped)
-            _check_column(file, column, blocks.schema)
+            columns = choose(blocks.schema)
             for number in range(blocks.num_record_batches):
-                yield blocks.get_batch(number).column(column)
+                yield blocks.get_batch(number).select(columns)
             return
-        _check_column(file, column, stream.schema)
+        columns = choose(stream.schema)
         for part in stream:
-            yield part.column(column)
+            yield part.select(columns)
 
 
 def _check_column(file: Found, column: str, schema: Any) -> None:

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from . import interchange
-from .errors import RecipeError
+from .chat import chat_template, render
 from .generate import complete, converse
 from .inference import Inference
 from .interchange import Source
@@ -51,44 +51,11 @@ def answer(source: Source, inference: Inference, template: str | None, request: 
         "stop": source.ends, "on_token": counted,
     }  # fmt: skip
     if "messages" in request and template is not None:
-        prompt = render(template, request["messages"], source)
+        prompt = render(template, request["messages"], source.text)
         texts = [converse(inference, source.text, prompt, **options)]
     else:
         texts = complete(inference, source.text, request["prompts"], **options)
     _say({"texts": texts, "tokens": count, "seconds": time.monotonic() - began})
-
-
-def chat_template(folder: Path) -> str | None:
-    """The tokenizer's own, as Hugging Face stores it; None if it has none."""
-    if (folder / "chat_template.jinja").is_file():
-        return (folder / "chat_template.jinja").read_text("utf-8")
-    path = folder / "tokenizer_config.json"
-    found = json.loads(path.read_text("utf-8")).get("chat_template") if path.is_file() else None
-    return found if isinstance(found, str) else None
-
-
-def render(template: str, messages: list[dict[str, str]], source: Source) -> str:
-    """The conversation as the model was taught to read it, up to where its answer begins."""
-    from jinja2 import TemplateError
-    from jinja2.sandbox import ImmutableSandboxedEnvironment  # a template is code of strangers
-
-    mark = interchange.mark(source.text)
-    environment = ImmutableSandboxedEnvironment(trim_blocks=True, lstrip_blocks=True)
-    try:
-        return environment.from_string(template).render(
-            messages=messages, add_generation_prompt=True, bos_token=mark, eos_token=mark, tools=None,
-            raise_exception=_refuse,
-        )  # fmt: skip
-    except TemplateError as error:
-        raise _unusable(str(error)) from error
-
-
-def _refuse(message: str) -> None:
-    raise _unusable(message)
-
-
-def _unusable(found: str) -> RecipeError:
-    return RecipeError("The chat template was refused.", found, "use 'tenth generate', which needs none")
 
 
 def _say(frame: dict[str, Any]) -> None:
