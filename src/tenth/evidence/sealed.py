@@ -35,6 +35,12 @@ class Sealed:
     work: Path
     prompts: tuple[str, ...]
     out: Path
+    planted: Path | None = None  # in a drill: what the interval's text has in place of its own
+
+    @property
+    def folder(self) -> Path:
+        """The run's: a panel writes into gates/03/evidence/NAME below it."""
+        return self.out.parents[3]
 
 
 def read_sealed(environment: Mapping[str, str] = os.environ) -> Sealed:
@@ -45,7 +51,7 @@ def read_sealed(environment: Mapping[str, str] = os.environ) -> Sealed:
             run=str(given["run"]), gate=int(given["gate"]), checkpoint=_path(given["checkpoint"]),
             previous=_path(given["previous"]), data=Path(given["data"]), root=Path(given["root"]),
             recipe=Path(given["recipe"]), work=Path(given["work"]), prompts=tuple(map(str, given["prompts"])),
-            out=Path(environment["TENTH_OUT"]),
+            out=Path(environment["TENTH_OUT"]), planted=_path(given.get("planted")),
         )  # fmt: skip
     except (KeyError, OSError, ValueError, TypeError) as error:
         raise EvidenceError(
@@ -56,6 +62,14 @@ def read_sealed(environment: Mapping[str, str] = os.environ) -> Sealed:
 
 def _path(value: str | None) -> Path | None:
     return None if value is None else Path(value)
+
+
+def log_of(sealed: Sealed) -> list[bytes]:
+    """The lines of the run's log. Raises EvidenceError where it cannot be read."""
+    try:
+        return (sealed.folder / "log" / "entries.jsonl").read_bytes().splitlines()
+    except (OSError, IndexError) as error:
+        raise EvidenceError("No evidence was made.", f"no log: {error!r}", "let a supervisor start this") from error
 
 
 def held_out_texts(sealed: Sealed, checkpoint: Path, characters: int, documents: int) -> list[tuple[Document, str]]:
