@@ -101,10 +101,10 @@ def advance(player: Player, jail: Jail, step: int, scale: float) -> Step:
     if playing and step >= player.steps * (1 - p.policy) and player.memory.puzzles:
         reward, tokens = policy_gradients(player, jail, rng)
         return Step(1 - reward, update(player, reward, scale), tokens)
-    inputs, targets = player.rows(drawn(player, rng, playing))
-    nats = player.backward(inputs, targets)
+    batch = player.packed(drawn(player, rng, playing))
+    nats = player.backward(*batch)
     assert nats is not None, "a lesson without a completion"
-    return Step(nats, update(player, nats, scale), inputs.numel())
+    return Step(nats, update(player, nats, scale), batch[0].numel())
 
 
 def drawn(player: Player, rng: random.Random, playing: bool) -> Sequence[Lesson]:

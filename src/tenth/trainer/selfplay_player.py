@@ -34,7 +34,9 @@ from .tokenizer import Text
 
 AT_ONCE = 128
 """Rows that are written together."""
-EXAMPLES = 4_000
+PACKED = 256
+"""Tokens of a row that holds several lessons, unless one is longer."""
+EXAMPLES = 2_000
 """That a tokenizer of one's own is trained on."""
 STATE = "selfplay"
 
@@ -89,20 +91,41 @@ class Player:
         """Prompts as rows of tokens, the separator before each."""
         return [[self.text.separator, *row] for row in self.text.encode(list(prompts))]
 
-    def rows(self, lessons: Sequence[Lesson]) -> tuple[Tensor, Tensor]:
-        """Inputs and targets, both (B, T): one lesson a row, filled up; only completions carry loss."""
-        return rows([self.encoded(one) for one in lessons], self.text.separator)
+    def packed(self, lessons: Sequence[Lesson]) -> tuple[Tensor, Tensor, Tensor]:
+        """Inputs, targets and where each token's lesson begins, all (B, T): several a row, none seeing another.
+
+        Only completions carry loss. The longest come first, each into the first row that has room for it.
+        """
+        pairs = sorted(map(self.encoded, lessons), key=lambda pair: -len(pair[0] + pair[1]))
+        room = max(PACKED, len(pairs[0][0] + pairs[0][1]))
+        shelves: list[list[tuple[list[int], list[int]]]] = []
+        for pair in pairs:
+            held = (one for one in shelves if sum(len(a + b) for a, b in [*one, pair]) <= room)
+            found = next(held, None)
+            shelves.append([pair]) if found is None else found.append(pair)
+        rows = [_row(shelf, room, self.text.separator) for shelf in shelves]
+        ids, targets, starts = (torch.tensor(column) for column in zip(*rows, strict=True))
+        return ids[:, :-1], targets[:, 1:], starts[:, :-1]
+
+
+def _row(pairs: Sequence[tuple[list[int], list[int]]], size: int, filler: int) -> tuple[list[int], ...]:
+    """Ids, targets and starts of one row."""
+    ids: list[int] = []
+    targets: list[int] = []
+    starts: list[int] = []
+    for prompt, completion in pairs:
+        starts += [len(ids)] * len(prompt + completion)
+        targets += [IGNORED] * len(prompt) + completion
+        ids += prompt + completion
+    left = size - len(ids)
+    return ids + [filler] * left, targets + [IGNORED] * left, starts + [len(ids)] * left
 
 
 def rows(pairs: Sequence[tuple[list[int], list[int]]], filler: int) -> tuple[Tensor, Tensor]:
-    """Inputs and targets, both (B, T), of pairs of prompt and completion."""
+    """Inputs and targets, both (B, T), one pair of prompt and completion a row."""
     longest = max(len(prompt) + len(completion) for prompt, completion in pairs)
-    ids = torch.full((len(pairs), longest), filler)
-    targets = torch.full_like(ids, IGNORED)
-    for row, (prompt, completion) in enumerate(pairs):
-        end = len(prompt) + len(completion)
-        ids[row, :end] = torch.tensor(prompt + completion)
-        targets[row, len(prompt) : end] = torch.tensor(completion, dtype=torch.int64)
+    made = [_row([pair], longest, filler) for pair in pairs]
+    ids, targets = (torch.tensor([one[column] for one in made]) for column in (0, 1))
     return ids[:, :-1], targets[:, 1:]
 
 

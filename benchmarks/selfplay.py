@@ -1,0 +1,158 @@
+"""Does a model learn more from playing itself than from the same processor time spent otherwise?
+
+From one warm start (worked examples of one and two steps) every arm goes on for as much processor time, its jail's
+included: self-play; the same with programs drawn at random in place of the proposer; a solver alone, on the warm
+start's own programs; more of the warm start. Then each is tried on puzzles that were held out by behaviour, eight
+attempts each. Arms and seeds that were measured before, with these options and this source, are not measured again.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import time
+from pathlib import Path
+from typing import Any
+
+from record import BUILD, ROOT, Record, options, processor_seconds, spread
+
+from puzzles import SelfPlay
+from tenth.jail import keeper
+from tenth.jail.wire import Jail
+from tenth.trainer import checkpoint, schedule
+from tenth.trainer.inference import Inference
+from tenth.trainer.recipe import recipe_from
+from tenth.trainer.selfplay import advance
+from tenth.trainer.selfplay_eval import Solved, solved
+from tenth.trainer.selfplay_player import Player, begin
+
+ARMS = {"self-play": "model", "random proposals": "random", "solver alone": "given", "warm start's data": "none"}
+START = "start"
+DEPTHS = (1, 2, 3, 4)
+ATTEMPTS = 8
+SOURCES = ("src/tenth/trainer/selfplay*.py", "environments/puzzles/*.py", "benchmarks/selfplay.py")
+RECIPE: dict[str, Any] = {
+    "model": {"depth": 4, "width": 128, "head_width": 32, "context": 320},
+    "data": {"vocabulary": 512},
+    "train": {"batch": 32, "threads": 1},
+}
+
+Json = Any
+
+
+class Meter:
+    """Processor seconds of this process and of all below it, from when it was made."""
+
+    def __init__(self) -> None:
+        self._before = 0.0
+        self._before = self.seconds()
+
+    def seconds(self) -> float:
+        below = sum(sum(processor_seconds(pid)) for pid in children("self"))
+        return time.process_time() + below - self._before
+
+
+def children(pid: str | int) -> list[int]:
+    found = []
+    for task in Path(f"/proc/{pid}/task").iterdir():
+        for child in map(int, (task / "children").read_text().split()):
+            found += [child, *children(child)]
+    return found
+
+
+def trained(seed: int, proposer: str, minutes: float, jail: Jail, before: Path | None) -> tuple[Player, Json]:
+    """The player after so many minutes of processor time, and what it counted."""
+    recipe = recipe_from({**RECIPE, "selfplay": {"env": "puzzles", "proposer": proposer}})
+    player = begin(recipe, SelfPlay(), seed, 1, ROOT, before)
+    meter, step, share = Meter(), 0, 0.0
+    s = recipe.schedule
+    while share < 1:
+        scale = schedule.scale(round(1000 * share), 1000, s.warmup, s.decay, s.floor)
+        advance(player, jail, step, scale)
+        step += 1
+        share = meter.seconds() / (60 * minutes)
+    memory = player.memory
+    return player, {"steps": step, "depth": memory.cap, "programs": len(memory.known), "counts": memory.counts}
+
+
+def tried(player: Player, jail: Jail, puzzles: int) -> dict[int, Solved]:
+    inference, tokens = Inference(player.master), player.recipe.selfplay.tokens
+    return {
+        depth: solved(inference, player.text, player.game, player.game.held_out(depth, puzzles), jail, ATTEMPTS, tokens)
+        for depth in DEPTHS
+    }
+
+
+def measured(place: Path, seed: int, arm: str, chosen: Any, jail: Jail) -> Json:
+    """One arm of one seed, from an earlier call or now."""
+    path, start = place / f"{seed} {arm}.json", place / f"{seed} start"
+    if path.exists():
+        return json.loads(path.read_text())
+    if arm == START:
+        player, counted = trained(seed, "none", chosen.warm, jail, None)
+        keep(player, start)
+    else:
+        player, counted = trained(seed + 1000, ARMS[arm], chosen.minutes, jail, start)
+    by_depth = tried(player, jail, chosen.puzzles)
+    passed = {str(d): {"pass@1": one.passed(1), "pass@8": one.passed(ATTEMPTS)} for d, one in by_depth.items()}
+    found = {**counted, "passed": passed, "hollow": sum(one.hollow for one in by_depth.values())}
+    print(f"seed {seed}, {arm}: {json.dumps(found)}", flush=True)
+    path.write_text(json.dumps(found))
+    return found
+
+
+def keep(player: Player, folder: Path) -> None:
+    writer = checkpoint.Writer(folder)
+    writer.begin()
+    writer.tensors(checkpoint.weights_of(player.master), {})
+    words = folder.with_name("tokenizer.json")
+    words.write_text(player.text.to_json())
+    writer.finish(player.master.shape, {}, player.text.separator, (words,))
+
+
+def workplace(chosen: Any) -> Path:
+    """What was measured with these options, by this source."""
+    files = [path for pattern in SOURCES for path in sorted(ROOT.glob(pattern))]
+    known = hashlib.sha256(json.dumps([chosen.minutes, chosen.warm, chosen.puzzles]).encode())
+    for path in files:
+        known.update(path.read_bytes())
+    folder = BUILD / f"selfplay-{known.hexdigest()[:12]}"
+    folder.mkdir(parents=True, exist_ok=True)
+    return folder
+
+
+def main() -> None:
+    chosen = options(
+        __doc__, minutes=(30, "processor minutes of each arm"), warm=(5, "processor minutes of the warm start"),
+        seeds=(3, "seeds"), puzzles=(200, "puzzles of each depth"),
+    )  # fmt: skip
+    record = Record("selfplay", (__doc__ or "").partition("\n")[0], chosen)
+    place = workplace(chosen)
+    found: dict[str, list[Json]] = {}
+    with keeper.opened() as jail:
+        for seed in range(chosen.seeds):
+            for arm in (START, *ARMS):
+                found.setdefault(arm, []).append(measured(place, seed, arm, chosen, jail))
+    figures(record, found)
+    record.detail(**found)
+    record.finish()
+
+
+def figures(record: Record, found: dict[str, list[Json]]) -> None:
+    def column(arm: str, depth: int, what: str) -> list[float]:
+        return [run["passed"][str(depth)][what] for run in found[arm]]
+
+    for depth in DEPTHS:
+        for what, least in (("pass@1", 0.25), ("pass@8", 0.5)):
+            for arm in found:
+                must: Json = {"p50": (">=", least)} if arm == "self-play" and depth == 3 else None
+                record.figure(f"depth {depth}, {what}, {arm}", "", spread(column(arm, depth, what)), must)
+    lost = [b - a for a, b in zip(column("self-play", 2, "pass@1"), column(START, 2, "pass@1"), strict=True)]
+    record.figure("pass@1 lost at depth 2 by self-play", "", spread(lost), {"p50": ("<=", 0.02)})
+    pairs = zip(column("self-play", 3, "pass@8"), column("random proposals", 3, "pass@8"), strict=True)
+    if ratios := [mine / other for mine, other in pairs if other]:
+        record.figure("learned over random proposer, pass@8 at depth 3", "", spread(ratios), {"p50": (">=", 1.2)})
+
+
+if __name__ == "__main__":
+    main()
