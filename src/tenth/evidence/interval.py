@@ -62,6 +62,9 @@ def read_interval(sealed: Sealed, before: Path, now: Path) -> Interval:
         s * model["context"] for i in steps for s in order[i * train["batch"] : (i + 1) * train["batch"]].tolist()
     ]
     windows = _windows(epoch, steps, model["context"])
+    if sealed.planted and now == sealed.checkpoint:
+        for window, at, ids in json.loads(sealed.planted.read_text("utf-8")):
+            windows[window, at : at + len(ids)] = ids
     return Interval(
         windows, _pieces(corpus, starts, model["context"]), _windows(epoch, old, model["context"]),
         min(chunks, int(last["step"]) * train["batch"]) - start * train["batch"],
