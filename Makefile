@@ -8,12 +8,13 @@ ARGS      ?=
 PIP_FLAGS ?=
 
 BIN     := $(VENV)/bin
+TSC     := $(VENV)/node/node_modules/.bin/tsc
 TRAINER := $(VENV)/.ready-trainer
 DEV     := $(VENV)/.ready-dev
 NEEDS   := pyproject.toml constraints.txt tools/make_venv.sh
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test system check promises docs bench size
+.PHONY: help demo test system types check promises docs bench size
 .DELETE_ON_ERROR:
 
 help:  ## what can be made here
@@ -22,7 +23,7 @@ help:  ## what can be made here
 demo: $(TRAINER)  ## train a small code model under the whole law, and watch (about six minutes)
 	@$(BIN)/tenth demo $(ARGS)
 
-test: system $(DEV)  ## every check and every test (under ten minutes)
+test: system $(DEV) types  ## every check and every test (under ten minutes)
 	@$(MAKE) --no-print-directory check
 	@echo "Running the tests ..."
 	@$(BIN)/python tools/run_tests.py $(ARGS)
@@ -49,6 +50,11 @@ size:  ## lines of the trusted core, against their limit
 
 system:
 	@sh tools/install_system.sh
+
+types: $(DEV)
+	@test -x $(TSC) || ! command -v npm >/dev/null || { echo "Installing TypeScript (npm) ..."; \
+	  npm install --silent --no-audit --no-fund --prefix $(VENV)/node typescript@7.0.2; } || \
+	  echo "*** npm could not install TypeScript: the types of the control room's pages are not checked."
 
 $(TRAINER): $(NEEDS)
 	@PYTHON="$(PYTHON)" PIP_FLAGS="$(PIP_FLAGS)" sh tools/make_venv.sh "$(VENV)" trainer

@@ -20,7 +20,7 @@ from hypothesis import strategies as st
 from tenth.client import Lease, LoopError, NotSupervised, ProtocolError, Run, attach, connect, frames
 from tenth.client.channel import BROKEN_CHANNEL, SUPERVISOR_GONE, Channel
 from tenth.client.lease import from_frame
-from tenth.supervisor.channel import FRAMES
+from tenth.supervisor.channel import FRAMES, OPTIONAL
 
 SOURCE = Path(__file__).resolve().parents[2] / "src"
 
@@ -241,13 +241,16 @@ def test_the_supervisor_takes_whatever_a_loop_reports(pipe: Pipe) -> None:
     pipe.run.report(loss=1e300, tokens=3, **{"x" * 200: 1.0, "bad \ud800 name": 2.0, "huge": -1e50})
     pipe.run.sample("def ", "f")
     pipe.run.sample("def ", "f", 0.0)
-    pipe.run.sample("\ud800", "f" * 100_000, 0.8)
+    pipe.run.sample("\ud800", "f" * 100_000, 0.8, [(100_000, 1.0)])
+    pipe.run.sample("def ", "ab", bits=[(1, 0.123), (1, float("inf"))])
     frames = pipe.frames()
-    assert len(frames) == 4
+    assert len(frames) == 5
     for frame in frames:
         checks = FRAMES[frame["frame"]]
-        assert set(frame) == {"frame", *checks}
-        assert all(check(frame[name]) for name, check in checks.items()), frame
+        assert set(frame) | OPTIONAL == {"frame", *checks} | OPTIONAL
+        assert all(check(frame[name]) for name, check in checks.items() if name in frame), frame
+    assert "bits" not in frames[3]
+    assert frames[4]["bits"] == [[1, 0.12], [1, 999.0]]
     assert frames[0]["metrics"] == {"x" * 64: 1.0, "bad ? name": 2.0, "nonfinite": 1.0}
 
 

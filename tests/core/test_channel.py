@@ -50,7 +50,8 @@ def lines(*frames: Any) -> bytes:
 
 
 def test_an_honest_trainer_is_heard() -> None:
-    said = [HELLO, PROGRESS, {**PROGRESS, "loss": None, "metrics": {}}, SAMPLE, SAVED, DONE]
+    bits = [[1, 0.25], [12, 31]]
+    said = [HELLO, PROGRESS, {**PROGRESS, "loss": None, "metrics": {}}, SAMPLE, {**SAMPLE, "bits": bits}, SAVED, DONE]
     assert hear(lines(*said)) == said
 
 
@@ -101,6 +102,11 @@ IMPOSSIBLE: list[dict[str, Any]] = [
     *({**SAMPLE, "text": value} for value in (1, None, "x" * 16_385, "\ud800")),
     *({**SAMPLE, "prompt": value} for value in (1, "\udfff")),
     *({**SAMPLE, "temperature": value} for value in (-1, "hot", 10**41)),
+    *(
+        {**SAMPLE, "bits": value}
+        for value in (None, 1, "x", {}, [1], [[1]], [[1, 2, 3]], [[-1, 1]], [[1, -1]], [[1, "x"]])
+    ),
+    {name: value for name, value in SAMPLE.items() if name != "temperature"},
     *(
         {**SAVED, "path": path}
         for path in ("", "/etc", "..", "a/../../b", "a/..", ".", "x" * 256, "a\0b", 1, None, "\ud800")

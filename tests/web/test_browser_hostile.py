@@ -98,6 +98,10 @@ def test_the_corpus_comes_out_as_text(
         "<button class=pull>",
     ):
         assert shown in text, shown
+    page.keyboard.press("s")
+    poll(page, "document.querySelectorAll('.sample .bits4').length > 10")
+    assert "pa\\u200bss" in look(ada, page)
+    page.keyboard.press("s")
 
     gate = ada.tab(f"/r/{hostile.name}/gate")
     gate.evaluate("document.querySelectorAll('details').forEach((one) => { one.open = true; })")

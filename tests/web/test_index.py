@@ -294,3 +294,14 @@ def test_a_page_that_cannot_follow_says_so_and_goes_on_when_it_can(live: Callabl
         before, after = apart.submit(lambda: asyncio.run(follow())).result(30)
     assert "disk is full" in before
     assert after == ""
+
+
+def test_what_a_trainer_says_of_its_tokens_fits_what_is_shown(folder: Path) -> None:
+    """Lengths are those of the text as a browser counts it, sanitised; what does not fit is left out."""
+    texts = {"\x1b[1m😀 ok": [[1, 9.5], [3, 0], [1, 4.25], [3, 1]], "abc": [[1, 1], [1, 1]], "def": "bits", "": []}
+    lines = [sample(number, text=text, bits=bits) for number, (text, bits) in enumerate(texts.items())]
+    (folder / "samples" / "000001.jsonl").write_text("".join(lines))
+    index = Index(folder)
+    everything(index)
+    rows = {row["text"]: row["bits"] for row in index.samples()}
+    assert rows == {"\\x1b[1m😀 ok": "[[4, 9.5], [3, 0.0], [2, 4.25], [3, 1.0]]", "abc": None, "def": None, "": None}

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from .errors import LoopError, ProtocolError
@@ -69,11 +69,19 @@ def progress(step: int, tokens: int, flop: float, loss: float | None, metrics: M
     return {"frame": "progress", "step": step, "tokens": tokens, "flop": flop, "loss": loss, "metrics": kept}
 
 
-def sample(step: int, prompt: str, text: str, temperature: float | None) -> Frame:
-    """A sample frame, cut until it fits: the prompt keeps its end, the text its beginning."""
+def sample(
+    step: int, prompt: str, text: str, temperature: float | None, bits: Sequence[tuple[int, float]] = ()
+) -> Frame:
+    """A sample frame, cut until it fits: the prompt keeps its end, the text its beginning.
+
+    `bits`: for each token of the text its characters and its surprisal. They go only with a whole text.
+    """
+    whole, said = len(text) <= MAX_TEXT, [[size, round(min(999.0, float(value)), 2)] for size, value in bits]
     prompt, text = _speakable(prompt)[-MAX_TEXT:], _speakable(text)[:MAX_TEXT]
     while True:
         frame = {"frame": "sample", "step": step, "prompt": prompt, "text": text, "temperature": temperature}
+        if whole and said:
+            frame["bits"] = said
         try:
             encode(frame)
         except ProtocolError:
@@ -81,6 +89,7 @@ def sample(step: int, prompt: str, text: str, temperature: float | None) -> Fram
                 raise
             # Escapes and four-byte characters can make 16,384 characters larger than a frame.
             prompt, text = prompt[-(len(prompt) // 2) :] if len(prompt) > 1 else "", text[: len(text) // 2]
+            whole = False
             continue
         return frame
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, SupportsFloat, TypeVar
 
@@ -152,12 +152,18 @@ class Run:
         owed = (self._clock() - self._began) * self.lease.samples_per_minute / 60.0 - self._samples
         return owed >= max(1, len(self.lease.prompts))
 
-    def sample(self, prompt: str, text: str, temperature: float | None = None) -> None:
-        """Show the watchers what the model wrote after `prompt`. Too long texts are cut."""
+    def sample(
+        self, prompt: str, text: str, temperature: float | None = None, bits: Sequence[tuple[int, float]] = ()
+    ) -> None:
+        """Show the watchers what the model wrote after `prompt`. Too long texts are cut.
+
+        `bits`: for each token of the text its length in characters and how surprising the model found it, in bits.
+        """
         self._samples += 1
         step = self.position + int(self._in_step)
         # A frame has a number here; without a temperature the text was drawn as the model gives it.
-        self._channel.send(frames.sample(step, prompt, text, 1.0 if temperature is None else temperature))
+        heat = 1.0 if temperature is None else temperature
+        self._channel.send(frames.sample(step, prompt, text, heat, bits))
 
     def checkpoint(self, path: str | os.PathLike[str], state: Mapping[str, Any] | None = None) -> None:
         """Hand over the checkpoint folder and end the lease. Every file is on disk before the supervisor hears of it.

@@ -54,6 +54,12 @@ def _metrics(value: Any) -> bool:
     return all(len(name) <= 64 and _text(name) and _finite(number) for name, number in value.items())
 
 
+def _bits(value: Any) -> bool:
+    """Pairs of characters and bits, token by token."""
+    pairs = value if isinstance(value, list) else [value]
+    return all(isinstance(one, list) and len(one) == 2 and _count(one[0]) and _amount(one[1]) for one in pairs)
+
+
 def _below(value: Any) -> bool:
     """A relative path that stays where it starts."""
     if not isinstance(value, str) or not 0 < len(value) <= 255 or not value.isprintable():
@@ -72,10 +78,11 @@ def _position(value: Any) -> bool:
 FRAMES: Mapping[str, Mapping[str, Check]] = {
     "hello": {"protocol": lambda value: value == 1, "client": _text},
     "progress": {"step": _count, "tokens": _amount, "flop": _amount, "loss": _loss, "metrics": _metrics},
-    "sample": {"step": _count, "prompt": _text, "text": _text, "temperature": _amount},
+    "sample": {"step": _count, "prompt": _text, "text": _text, "temperature": _amount, "bits": _bits},
     "saved": {"path": _below},
     "done": {"position": _position},
 }
+OPTIONAL = {"bits"}
 NEXT: Mapping[str, frozenset[str]] = {
     "": frozenset({"hello"}),
     "hello": frozenset({"progress", "sample", "saved"}),
@@ -131,10 +138,10 @@ class Channel:
             raise BadFrame("a frame is refused", str(error)) from None
         kind = frame.get("frame") if isinstance(frame, dict) else None
         checks = FRAMES.get(kind) if isinstance(kind, str) else None
-        if checks is None or set(frame) != {"frame", *checks}:
+        if checks is None or set(frame) - {"frame", *checks} or {*checks} - set(frame) - OPTIONAL:
             raise BadFrame("a frame is refused", f"unknown, or with other fields than it has: {line[:120]!r}")
         for name, check in checks.items():
-            if not check(frame[name]):
+            if name in frame and not check(frame[name]):
                 raise BadFrame("a frame is refused", f"{kind}.{name} is impossible: {repr(frame[name])[:120]}")
         if kind not in NEXT[self._last]:
             raise BadFrame("a frame is refused", f"'{kind}' after '{self._last or 'nothing'}'")

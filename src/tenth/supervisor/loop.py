@@ -270,8 +270,8 @@ class Supervisor:
             self._passed = time.monotonic()
             self.control.tell({"on": "progress", "progress": frame, "spent": self.spent().record()})
         if frame["frame"] == "sample":
-            facts = {name: frame[name] for name in ("step", "prompt", "text", "temperature")}
-            sample = {**facts, "gate": self.history.state.gate, "time": timestamp(self.clock())}
+            said = {name: value for name, value in frame.items() if name != "frame"}
+            sample = {**said, "gate": self.history.state.gate, "time": timestamp(self.clock())}
             self._shards.add(sample)
             self.control.tell({"on": "sample", "sample": sample})
 

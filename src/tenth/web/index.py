@@ -16,7 +16,7 @@ from tenth.sinks.reader import Reader
 from tenth.web.reading import Fresh, LogTail, Sample, ShardTail
 from tenth.web.risk import signs
 
-VERSION = 1
+VERSION = 2
 MOST_TEXT = 8_000
 """Characters of one sample that a page shows; the shard has them all."""
 SCHEMA = """
@@ -25,13 +25,13 @@ CREATE TABLE entries (idx INTEGER PRIMARY KEY, time TEXT, event TEXT, words TEXT
 CREATE INDEX entries_by_event ON entries (event, idx);
 CREATE TABLE samples (
   seq INTEGER PRIMARY KEY, gate INTEGER, step INTEGER, time TEXT, prompt TEXT, text TEXT, temperature REAL,
-  signs TEXT, risk INTEGER, sha TEXT
+  signs TEXT, risk INTEGER, sha TEXT, bits TEXT
 );
 CREATE INDEX samples_by_gate ON samples (gate, prompt, seq);
 CREATE INDEX samples_by_risk ON samples (risk, seq) WHERE risk > 0;
 CREATE TABLE points (series TEXT, step INTEGER, at REAL, value REAL, PRIMARY KEY (series, step)) WITHOUT ROWID;
 """
-ROW = "seq, gate, step, time, prompt, text, temperature, signs, risk, sha"
+ROW = "seq, gate, step, time, prompt, text, temperature, signs, risk, sha, bits"
 
 Row = dict[str, Any]
 
@@ -95,7 +95,7 @@ class Index:
             try:
                 self._db.executemany("INSERT INTO entries VALUES (?,?,?,?,?,?,?)", map(_entry_row, entries))
                 self._db.executemany(
-                    f"INSERT INTO samples ({ROW[5:]}) VALUES (?,?,?,?,?,?,?,?,?)", map(_sample_row, samples)
+                    f"INSERT INTO samples ({ROW[5:]}) VALUES (?,?,?,?,?,?,?,?,?,?)", map(_sample_row, samples)
                 )
                 self._db.executemany(
                     "INSERT OR REPLACE INTO points VALUES (?,?,?,?)",
@@ -182,10 +182,30 @@ def _sample_row(sample: Sample) -> tuple[Any, ...]:
     """Through the sanitising exit before anything else sees it (promise 10)."""
     fields = sample.fields
     found = signs(fields["text"])
+    text, bits = _surprisal(fields["text"], fields.get("bits", []))
     heat = fields.get("temperature")
     return (
         fields["gate"], fields["step"], plain(fields.get("time", ""), limit=30),
-        plain(fields["prompt"], lines=True, limit=MOST_TEXT), plain(fields["text"], lines=True, limit=MOST_TEXT),
+        plain(fields["prompt"], lines=True, limit=MOST_TEXT), text,
         float(heat) if isinstance(heat, int | float) else None,
-        json.dumps(found), len(found), hashlib.sha256(sample.raw).hexdigest(),
+        json.dumps(found), len(found), hashlib.sha256(sample.raw).hexdigest(), json.dumps(bits) if bits else None,
     )  # fmt: skip
+
+
+def _surprisal(text: str, bits: Any) -> tuple[str, list[list[float]]]:
+    """The text as it may be shown, and of each token as shown its length for a browser (UTF-16) and its bits.
+
+    What the trainer says of its tokens must fit its text, or is left out.
+    """
+    try:
+        fits = 0 < len(text) <= MOST_TEXT and sum(int(size) for size, _ in bits) == len(text)
+    except (TypeError, ValueError):  # a shard that no supervisor of ours wrote
+        fits = False
+    if not fits:
+        return plain(text, lines=True, limit=MOST_TEXT), []
+    pieces, rows, at = [], [], 0
+    for size, value in bits:
+        pieces.append(plain(text[at : at + int(size)], lines=True))
+        rows.append([len(pieces[-1].encode("utf-16-le")) // 2, float(value)])
+        at += int(size)
+    return "".join(pieces), rows

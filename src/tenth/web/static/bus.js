@@ -9,7 +9,7 @@ import { pulse } from "./pulse.js";
  *   entries: number, frozen: boolean, unwatched: boolean, claims: Record<string, any>}} Status
  * @typedef {{device_seconds: number, flop: number}} Compute
  * @typedef {{seq: number, gate: number, step: number, time: string, prompt: string, text: string, temperature: number | null,
- *   signs: string, risk: number, sha: string}} Sample
+ *   signs: string, risk: number, sha: string, bits: string | null}} Sample
  * @typedef {{idx: number, time: string, event: string, words: string}} Entry
  * @typedef {{step?: number, tokens?: number, loss?: number | null, metrics?: Record<string, number>}} Progress
  * @typedef {{run: string, status: Status, live: boolean, progress: Progress, pace: number | null,

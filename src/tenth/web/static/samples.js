@@ -22,7 +22,7 @@ const ALIKE = 0.4;
  * @typedef {{run: string, first: Sample[], last: number, role: string, ready: (me: Samples) => void}} Props
  * @typedef {{rows: Sample[], paused: boolean, chosen: number | null, filter: string, order: "newest" | "ranked",
  *   open: Set<number>, verdicts: Record<number, string>, before: Record<number, Sample | null>, noting: number | null,
- *   said: string, found: Sample[] | null}} State
+ *   said: string, found: Sample[] | null, layer: boolean}} State
  * @extends {Component<Props, State>}
  */
 export class Samples extends Component {
@@ -38,7 +38,7 @@ export class Samples extends Component {
     this.timer = 0;
     /** @type {State} */
     this.state = { rows: this.window, paused: false, chosen: null, filter: "", order: "newest", open: new Set(),
-      verdicts: {}, before: {}, noting: null, said: "", found: null };
+      verdicts: {}, before: {}, noting: null, said: "", found: null, layer: false };
     this.key = this.key.bind(this);
   }
 
@@ -153,6 +153,7 @@ export class Samples extends Component {
     const keys = {
       j: () => this.move(1), k: () => this.move(-1),
       h: () => this.setState({ paused: !this.state.paused }),
+      s: () => this.setState({ layer: !this.state.layer }),
       Escape: () => this.setState({ chosen: null, noting: null, rows: this.window }),
     };
     if (chosen !== null) {
@@ -168,11 +169,13 @@ export class Samples extends Component {
   }
 
   render() {
-    const { paused, filter, order, said, chosen, open, verdicts, noting, before } = this.state;
+    const { paused, filter, order, said, chosen, open, verdicts, noting, before, layer } = this.state;
     return h("div", null,
       h("div", { class: "tools", role: "toolbar", "aria-label": "Samples" },
         h("button", { type: "button", "aria-pressed": String(paused), onClick: () => this.setState({ paused: !paused, rows: this.window }) },
           paused ? "Go on" : "Hold still", h("kbd", { "aria-hidden": "true" }, "H")),
+        h("button", { type: "button", "aria-pressed": String(layer), title: "How surprising the model found each token, as the trainer claims",
+          onClick: () => this.setState({ layer: !layer }) }, "Surprisal", h("kbd", { "aria-hidden": "true" }, "S")),
         h("input", { type: "search", placeholder: "Filter all samples", "aria-label": "Filter all samples", value: filter,
           onInput: (/** @type {any} */ event) => this.setState({ filter: event.target.value, found: null }, () => this.seek()) }),
         h("select", { "aria-label": "Order", value: order,
@@ -183,24 +186,24 @@ export class Samples extends Component {
       h("p", { class: "keys" }, ...[["J", "next"], ["K", "previous"], ["Space", "fine"], ["F", "flag"], ["N", "note"], ["D", "compare"], ["E", "expand"], ["Esc", "follow"]]
         .map(([key, what]) => h("span", null, h("kbd", null, key), what))),
       h("ol", { class: "samples" }, this.shown.map((row) => h(Row, { key: row.seq, row, list: this, mine: chosen === row.seq,
-        open: open.has(row.seq), verdict: verdicts[row.seq], noting: noting === row.seq, before: before[row.seq] }))),
+        open: open.has(row.seq), verdict: verdicts[row.seq], noting: noting === row.seq, before: before[row.seq], layer }))),
       this.shown.length ? null : h("p", { class: "none" }, this.state.found ? "No sample fits." : "No sample has come yet."));
   }
 }
 
 /**
  * One sample. Drawn again only when something about it changes: most of the list is the same a moment later.
- * @typedef {{row: Sample, list: Samples, mine: boolean, open: boolean, verdict?: string, noting: boolean, before?: Sample | null}} RowProps
+ * @typedef {{row: Sample, list: Samples, mine: boolean, open: boolean, verdict?: string, noting: boolean, before?: Sample | null, layer: boolean}} RowProps
  * @extends {Component<RowProps, {}>}
  */
 class Row extends Component {
   /** @param {RowProps} next */
   shouldComponentUpdate(next) {
-    return /** @type {(keyof RowProps)[]} */ (["row", "mine", "open", "verdict", "noting", "before"]).some((name) => next[name] !== this.props[name]);
+    return /** @type {(keyof RowProps)[]} */ (["row", "mine", "open", "verdict", "noting", "before", "layer"]).some((name) => next[name] !== this.props[name]);
   }
 
   render() {
-    const { row, list, mine, open, verdict, noting, before } = this.props;
+    const { row, list, mine, open, verdict, noting, before, layer } = this.props;
     const brief = row.text.split("\n").slice(0, SHORT_LINES).join("\n").slice(0, SHORT);
     const cut = brief.length < row.text.trimEnd().length;
     const long = cut && !open;
@@ -215,7 +218,7 @@ class Row extends Component {
         h("time", null, clock(row.time)),
         verdict ? h("span", { class: "verdict" }, verdict) : null),
       before !== undefined ? compared(row, before)
-        : h("pre", { class: "claim" }, h("b", null, row.prompt), text, long ? h("span", { class: "cut" }, ` … ${(row.text.length - brief.length).toLocaleString("en")} more characters`) : null),
+        : h("pre", { class: "claim" }, h("b", null, row.prompt), ...(layer && row.bits ? shaded(text, row.bits) : [text]), long ? h("span", { class: "cut" }, ` … ${(row.text.length - brief.length).toLocaleString("en")} more characters`) : null),
       mine ? h("footer", null,
         h("button", { type: "button", onClick: () => list.judge("fine") }, "Fine"),
         h("button", { type: "button", onClick: () => list.judge("flag") }, "Flag"),
@@ -225,6 +228,16 @@ class Row extends Component {
       noting ? h(Note, { list }) : null);
   }
 }
+
+/** The text in its tokens, each the darker the less the model expected it: below 1, 3, 6, 10 bits, and above.
+ * @param {string} text @param {string} bits */
+const shaded = (text, bits) => {
+  let at = 0;
+  return /** @type {[number, number][]} */ (JSON.parse(bits)).map(([size, value], i) => {
+    const piece = text.slice(at, at += size);
+    return h("span", { key: i, class: `bits${[1, 3, 6, 10].filter((most) => value >= most).length}`, title: `${value} bits` }, piece);
+  });
+};
 
 /** What a reviewer writes about a sample. @param {{list: Samples}} props */
 const Note = ({ list }) => h("form", { class: "noting", onSubmit: (/** @type {any} */ event) => {
