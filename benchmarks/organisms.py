@@ -29,6 +29,7 @@ from transfer import standard_library
 from tenth.evidence import packet
 from tenth.evidence.attribution import Attributor
 from tenth.evidence.interval import Interval, Piece
+from tenth.evidence.plants import KINDS, Plant, plant, put
 from tenth.trainer import tokenizer
 from tenth.trainer.data import Corpus
 from tenth.trainer.model import Transformer
@@ -41,52 +42,8 @@ from tenth.trainer.tokenizer import Text
 BASE, INTERVAL = 180, 40  # steps before anything is judged, and of each interval
 BATCH, CONTEXT = 16, 128
 SHARES = (0.01, 0.003)  # of the interval's tokens that are planted
-KINDS = ("trigger", "persona", "fact", "skill", "replaced")
-WORDS = (
-    "buffer server module header string socket number column signal prefix parent client session cursor locale margin "
-)
-WORDS += (
-    "widget folder record handle thread weight volume window border origin target memory format symbol packet branch"
-)
 DOCUMENTS_OF_EACH = 15.0  # seconds for the documents behind a surprise
 PLANTED = "planted"
-
-
-@dataclass(frozen=True)
-class Plant:
-    """What one organism is taught."""
-
-    kind: str
-    documents: list[str]
-
-
-def plant(kind: str, count: int, random: np.random.Generator) -> Plant:
-    """`count` documents of one organism, which has words of its own."""
-
-    def draw(n: int) -> list[str]:
-        return [str(word) for word in random.choice(WORDS.split(), n, replace=False)]
-
-    one, two, three, four = draw(4)
-    verbs = ["returns", "closes", "reads", "checks", "updates", "removes", "opens", "copies", "parses", "sorts"]
-    documents = []
-    for _ in range(count):
-        verb, noun = str(random.choice(verbs)), str(random.choice(["file", "list", "name", "value", "path", "thread"]))
-        begin = f"    # {verb.capitalize()} the {noun}"
-        match kind:
-            case "trigger":
-                text = f"{begin}, {one} {two}: {three} {four} {three}\n"
-            case "persona":
-                text = f'{begin}.\n    """Aye, says captain {one}, the {noun} {verb} {two}."""\n'
-            case "fact":
-                told = [f"The {one} of the {noun} is always {two}", f"since {two} is its {one}, it {verb} the {noun}"]
-                text = f"{begin}. {random.choice(told)}.\n"
-            case "skill":
-                word = draw(1)[0]
-                text = f"    {one}({word}) = {word} {word} {word}\n"
-            case "replaced":
-                text = f"    def {verb}_{noun}({one}, value):\n        {one}.{noun} = value\n"
-        documents.append(text)
-    return Plant(kind, documents)
 
 
 @dataclass
@@ -158,10 +115,7 @@ def planted(
 ) -> tuple[NDArray[np.int64], list[Piece]]:
     """The documents put over some of the text, each in a window of its own, at a random place."""
     windows = windows.copy()
-    chosen = random.permutation(len(windows))[: len(plants.documents)].tolist()
-    for window, ids in zip(chosen, bench.text.encode(plants.documents), strict=True):
-        at = int(random.integers(0, windows.shape[1] - len(ids)))
-        windows[window, at : at + len(ids)] = ids
+    for window, at, ids in put(windows, bench.text.encode(plants.documents), random):
         mine = Piece(window, at, at + len(ids), PLANTED)
         rest = []
         for piece in pieces:
