@@ -10,6 +10,7 @@ from feedback.sitting import Sitting, pair
 from tenth.errors import BadStatement
 from tenth.feedback import batch
 from tenth.feedback.views import VIEWS
+from tenth.trainer.rows import read_rows
 
 
 def rows(sitting: Sitting, view: str) -> list[dict[str, object]]:
@@ -77,6 +78,15 @@ def test_grades(tmp_path: Path) -> None:
         sitting.judge("ada", one, "first")
 
 
+@pytest.mark.parametrize("kind", ["sft", "dpo", "kto"])
+def test_the_trainer_reads_what_is_written(sitting: Sitting, kind: str) -> None:
+    name, _ = batch.write(sitting.desk.table, batch.Made(kind, 0, sitting.desk.table.counts))
+    found = [row for _, row in read_rows(sitting.folder / "feedback" / f"{name}.jsonl", "batch", kind)]
+    wanted = rows(sitting, kind)
+    assert len(found) == len(wanted) > 0
+    assert [row for row in found if row not in wanted] == []
+
+
 def test_a_batch_can_be_made_again_after_the_table_has_grown(sitting: Sitting) -> None:
     table = sitting.desk.table
     made = batch.Made("dpo", 0, table.counts)
@@ -91,7 +101,8 @@ def test_a_batch_can_be_made_again_after_the_table_has_grown(sitting: Sitting) -
         batch.check(table, name)
     path.with_suffix(".json").unlink()
     path.write_bytes(b"")
-    assert not batch.review(sitting.folder, table.run, {}, {"feedback": {"batches": [name]}})[0][0]
+    assert not batch.review(table, {"feedback": {"batches": [name]}})[0][0]
+    assert batch.review(table, {"feedback": {}}) == []
 
 
 def test_old_samples_expire(tmp_path: Path) -> None:

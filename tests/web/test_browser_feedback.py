@@ -9,7 +9,8 @@ from typing import Any
 
 import pytest
 
-from core.live import Live
+from core.live import Live, wait_for
+from tenth.feedback import batch
 from tenth.feedback.agreement import agreement
 from tenth.feedback.desk import Desk, people
 from tenth.feedback.table import Table, standing
@@ -50,12 +51,10 @@ def press(page: Any, key: str) -> None:
 
 def kept(run: Live, page: Any, number: int) -> Table:
     """The table, once it holds so many events."""
-    for _ in range(500):
-        if len((table := table_of(run)).events) >= number:
-            assert len(table.events) == number
-            return table
-        page.wait_for_timeout(20)
-    raise AssertionError(f"{number} events were not kept: {page.locator('#said').text_content()}")
+    wait_for(lambda: len(table_of(run).events) >= number, f"{number} events; {page.locator('#said').text_content()}")
+    table = table_of(run)
+    assert len(table.events) == number
+    return table
 
 
 @pytest.fixture
@@ -124,6 +123,11 @@ def test_keys_only(run: Live, serve: Callable[..., Served], person: Callable[...
     assert len(table_of(run).events) == 11
     lin.complaints[:] = [words for words in lin.complaints if "409" not in words]  # the refusal that was asked for
 
+    name, told = batch.write(table_of(run), batch.Made("dpo", 0, table_of(run).counts))
+    run.say("adjusted", "ada", patch={"recipe": {batch.KEY: [name]}})
+    run.until("GATE")
+    lin.until(lin.tab(f"/r/{run.name}/gate"), f"feedback batch {name[:16]}: {told}", "#changes")
+
 
 def test_it_is_blind_and_the_order_is_by_lot(
     run: Live, serve: Callable[..., Served], client: Callable[..., Client]
@@ -166,6 +170,9 @@ def test_hostile_text_is_inert(run: Live, serve: Callable[..., Served], person: 
                 break
             page.keyboard.press(random.choice(keys))
         page.locator("#ask .none").wait_for()
-    graded = [event for event in table_of(run).events if event.event == "graded"]
-    assert {event.answer for event in graded} <= {"useful", "junk", "unsafe"}
-    assert len({event.subject for event in graded}) == len(texts)
+
+    def graded() -> dict[str, str]:
+        return {event.subject: event.answer for event in table_of(run).events if event.event == "graded"}
+
+    assert wait_for(lambda: len(graded()) == len(texts), "the last grades to be kept")
+    assert set(graded().values()) <= {"useful", "junk", "unsafe"}

@@ -18,6 +18,7 @@ from tenth.cli.view import sample_lines
 from tenth.encoding import decode
 from tenth.feedback import batch
 from tenth.feedback.desk import people
+from tenth.feedback.table import Table
 from tenth.sanitise import plain
 
 SAMPLES, SAMPLE_LINES, ROWS = 6, 12, 12
@@ -74,7 +75,7 @@ def _changes(found: Replay, dossier: Mapping[str, Any]) -> Iterator[Text]:
     for _, patch in history.patches:
         yield Text(f"adjusted: {words.patch_words(patch)}", ALARM)
     recipe = tomllib.loads((found.path / history.recipe_file()).read_text())
-    for holds, line in batch.review(found.path, history.run, people(history.charter), recipe):
+    for holds, line in batch.review(Table(found.path, history.run, people(history.charter)), recipe):
         yield Text(f"feedback {line}", "" if holds else ALARM)
     if dossier["frozen"]:
         yield Text("the trainer stands frozen in the middle of its tenth")

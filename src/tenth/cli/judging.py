@@ -105,7 +105,7 @@ class Judging:
         with ordinary_keys():
             text = click.edit(before, require_save=True)
         self._live.start(refresh=True)
-        if text is None or (text := text.rstrip("\n")) == before.rstrip("\n"):
+        if text is None or (text := text.rstrip("\n")) == before.rstrip("\n") or not text.strip():
             self.notice = "nothing was changed"
             return
         self._keep("edited", {"side": side, "shown": self.ask.shown, "text": text, "seconds": seconds})

@@ -8,14 +8,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
-from pathlib import Path
 from typing import Any
 
 from tenth.encoding import canonical, decode, digest, is_digest, read_plain, write_durably
 from tenth.errors import BadStatement, TenthError, WrongInput
 from tenth.feedback.agreement import agreement
 from tenth.feedback.events import Event
-from tenth.feedback.table import FOLDER, Table
+from tenth.feedback.table import Table
 from tenth.feedback.views import VIEWS
 
 KEY = "feedback.batches"
@@ -94,16 +93,12 @@ def of_recipe(recipe: Mapping[str, Any]) -> list[str]:
     return [str(one) for one in found] if isinstance(found, list) else []
 
 
-def review(run: Path, name: str, listed: Mapping[str, Any], recipe: Mapping[str, Any]) -> list[tuple[bool, str]]:
-    """For each batch of the recipe: does it hold, and what it is in words."""
-    names = of_recipe(recipe)
+def review(table: Table, recipe: Mapping[str, Any]) -> list[tuple[bool, str]]:
+    """For each batch of the recipe: does it hold, and what it is in words. Where there is none, nothing is read."""
     found: list[tuple[bool, str]] = []
-    if not names:
-        return found
-    table = Table(run, name, listed)
-    for one in names:
+    for one in of_recipe(recipe):
         try:
-            if not (run / FOLDER).is_dir():
+            if not table.folder.is_dir():
                 raise WrongInput("the table of judgements is not here", "nothing of this batch was checked")
             table.update()
             found.append((True, f"batch {one[:16]}: {check(table, one)}"))

@@ -108,7 +108,7 @@ def _judged(facts: Mapping[str, Any]) -> bool:
 def _edited(facts: Mapping[str, Any]) -> bool:
     text = facts["text"]
     fits = set(facts) == {"side", "shown", "seconds", "text"} and facts["side"] in SIDES
-    return fits and isinstance(text, str) and len(text) <= MOST_TEXT and _timed(facts)
+    return fits and isinstance(text, str) and 0 < len(text.strip()) <= len(text) <= MOST_TEXT and _timed(facts)
 
 
 def _timed(facts: Mapping[str, Any]) -> bool:

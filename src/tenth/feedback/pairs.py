@@ -78,7 +78,8 @@ def _samples(path: Path) -> Iterator[tuple[bytes, dict[str, Any]]]:
     for line in read_plain(path).split(b"\n")[:-1]:
         try:
             sample = parse(line, "a sample")
-            if all(isinstance(sample[name], str) for name in ("prompt", "text")) and type(sample["gate"]) is int:
+            sound = all(isinstance(sample[name], str) for name in ("prompt", "text")) and type(sample["gate"]) is int
+            if sound and sample["text"].strip():
                 yield line, sample
         except (BadEncoding, KeyError, TypeError):
             continue  # none that the supervisor wrote

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import tomllib
 from typing import Any
 from weakref import WeakKeyDictionary
 
+from tenth.encoding import digest_file
 from tenth.errors import BadStatement, WrongInput
+from tenth.feedback import batch
 from tenth.feedback.desk import Desk, people
 from tenth.feedback.events import SIDES, STATEMENT
 from tenth.feedback.table import Item
@@ -55,6 +58,15 @@ def take(room: Room, name: str, said: dict[str, Any]) -> dict[str, Any]:
     """Keep what a browser of ``name`` signed."""
     event = _desk(room).take(said.get("envelope", {}), lambda by: _own(by, name))
     return {"number": event.number, "digest": event.digest}
+
+
+def batches(room: Room, recipe: str) -> list[tuple[bool, str]]:
+    """Does each batch hold that the recipe with this digest names, and what it is in words."""
+    for path in room.path.glob("*.toml"):
+        if digest_file(path) == recipe:
+            found = batch.review(_desk(room).table, tomllib.loads(path.read_text()))
+            return [(holds, plain(line, limit=600)) for holds, line in found]
+    return []
 
 
 def _own(by: str, name: str) -> None:

@@ -17,6 +17,7 @@ from tenth.cli import words
 from tenth.errors import BrokenPromise
 from tenth.web import curves, dossier, reviews
 from tenth.web.assets import Assets
+from tenth.web.feedback import batches
 from tenth.web.room import Room, Rooms
 from tenth.web.stream import brief
 from tenth.web.trust import COOKIE, SESSION_SECONDS, Place, Seal, refusal
@@ -102,6 +103,8 @@ async def gate(request: Request, room: Room) -> Response:
     except BrokenPromise as error:
         broken = error.parts()
     said = await asyncio.to_thread(reviews.of, room)
+    recipe = dict(facts["subjects"])["recipe"] if facts else ""
+    fed = await asyncio.to_thread(batches, room, recipe)
     entries, last = room.index.sizes()
     given = {
         **brief(room),
@@ -112,8 +115,9 @@ async def gate(request: Request, room: Room) -> Response:
     given |= {name: facts and facts[name] for name in ("people", "entry", "newest", "subjects")}
     given["passkeys"] = [name for name, key in room.charter.signatories.items() if getattr(key, "site", "")]
     return _draw(
-        request, "gate.html", room=room, waiting=waiting(room), facts=facts, given=given, broken=broken, reviews=said
-    )
+        request, "gate.html", room=room, waiting=waiting(room), facts=facts, given=given, broken=broken,
+        reviews=said, batches=fed,
+    )  # fmt: skip
 
 
 async def log(request: Request, room: Room) -> Response:

@@ -171,7 +171,7 @@ const edit = (side) => () => {
   const text = /** @type {HTMLTextAreaElement} */ (el("textarea", { "aria-label": `Write ${side} as it should be`, rows: "12", maxlength: "16384", keydown: (/** @type {KeyboardEvent} */ event) => {
     if (event.key === "Escape") show();
     if (event.key !== "Enter" || !(event.ctrlKey || event.metaKey)) return;
-    if (text.value === judged[side]) show();
+    if (text.value === judged[side] || !text.value.trim()) show();
     else keep("edited", { side, shown: judged.shown, text: text.value });
   } }));
   text.value = judged[side] ?? "";
