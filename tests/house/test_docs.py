@@ -14,6 +14,7 @@ import pytest
 import tenth
 from house.repo import COMMENT, FENCE, ROOT, documents, project, prose
 from tenth import charter
+from tenth.cli.verbs import VERBS
 
 LINK = re.compile(r"\[[^\]]*\]\(([^()\s]+)\)")
 TABLE = re.compile(r"^## `\[\[?([a-z]+)\]\]?`$", re.MULTILINE)
@@ -82,6 +83,18 @@ def test_the_commands_in_a_document_exist(document: Path) -> None:
                 usage = help_of(*words[:2])
         for option in [word.partition("=")[0] for word in words if re.match(r"--?[a-z]", word)]:
             assert option in ("--help", "--version") or option in usage, f"tenth {' '.join(words)}: no {option}"
+
+
+def test_every_verb_is_in_the_reference_of_the_command_line() -> None:
+    rows = re.findall(r"^\| [^|]+ \| ((?:`[a-z]+` ?)+)\|", (ROOT / "docs" / "cli.md").read_text("utf-8"), re.MULTILINE)
+    named = [verb for row in rows for verb in re.findall(r"`([a-z]+)`", row)]
+    assert sorted(named) == sorted(VERBS)
+
+
+def test_every_decision_is_listed() -> None:
+    folder = ROOT / "docs" / "decisions"
+    listed = LINK.findall((folder / "README.md").read_text("utf-8"))
+    assert [path.name for path in sorted(folder.glob("0*.md")) if path.name not in listed] == []
 
 
 def test_the_readme_names_both_commands() -> None:
