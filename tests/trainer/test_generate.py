@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import replace
 
 import pytest
@@ -12,6 +13,8 @@ from tenth.trainer.compiled import has_compiler
 from tenth.trainer.generate import Sampler, Stream, complete, generate
 from tenth.trainer.inference import Inference, Reading
 from tenth.trainer.model import Shape, Transformer
+from tenth.trainer.recipe import SampleRecipe
+from tenth.trainer.shown import surprisal, written
 
 SHAPE = Shape(vocabulary=61, layers=2, width=32, heads=4, kv_heads=4, head_width=8, mlp_width=64, context=64)
 SHAPES = [SHAPE, replace(SHAPE, kv_heads=2, head_width=12, tied=True, rope_base=500.0)]
@@ -161,3 +164,20 @@ def test_complete_streams_what_it_returns() -> None:
     ended = complete(made, text, ["def"], 20, 0.0, ends=[complete(made, text, ["def"], 20)[0][5:7]])
     assert complete(made, text, ["def"], 20)[0].startswith(ended[0])
     assert len(ended[0]) <= 5
+
+
+def test_surprisal_goes_with_every_character_of_a_sample() -> None:
+    """What is shown of a token is its probability, worked out alone; lengths come out even, or nothing is said."""
+    text = tokenizer.train_bpe(["the quick brown fox, ünd 😀 so on " * 20], 300)
+    made = model(replace(SHAPE, vocabulary=text.vocabulary))
+    sampling = SampleRecipe(tokens=24, temperature=1.0, top_k=0)
+    prompts = ["the quick ", "so", ""]
+    for seed in range(4):
+        for prompt, (one, bits) in zip(prompts, written(made, text, prompts, sampling, seed), strict=True):
+            assert not bits or sum(size for size, _ in bits) == len(one), (prompt, one)
+            assert all(size > 0 and value >= 0 for size, value in bits)
+    prompt, new = [text.separator, 5, 6], [7, 8, 9]
+    with torch.no_grad():
+        chances = made.logits(made(torch.tensor([[*prompt, *new]])))[0].log_softmax(-1)
+    alone = [-float(chances[2 + place, token]) / math.log(2) for place, token in enumerate(new)]
+    assert surprisal(made, prompt, new) == pytest.approx(alone, abs=1e-4)

@@ -12,7 +12,6 @@ from . import schedule, tokenizer
 from .backward import Batch
 from .errors import DivergenceError, RecipeError
 from .flops import flop_per_token
-from .generate import complete
 from .optim import Optimizer
 from .parallel import Parallel, joined
 from .peak import known_peak
@@ -21,6 +20,7 @@ from .ranks import started
 from .recipe import Recipe, load_recipe
 from .session import Phase, Training, bytes_held, restore, save
 from .sharded import Shards
+from .shown import written
 
 
 def train_lease(run: Run, began: float, phase: Phase, alone: bool = False) -> bool:
@@ -125,6 +125,5 @@ def send_samples(training: Training, run: Run) -> None:
     model = training.shards.whole(training.master.shape, training.parallel) if training.shards else training.master
     if model is None:  # another rank than 0 of a sharded run
         return
-    texts = complete(model, text, prompts, sampling.tokens, sampling.temperature, sampling.top_k, seed)
-    for prompt, written in zip(prompts, texts, strict=True):
-        run.sample(prompt, written, sampling.temperature)
+    for prompt, (one, bits) in zip(prompts, written(model, text, prompts, sampling, seed), strict=True):
+        run.sample(prompt, one, sampling.temperature, bits)

@@ -22,12 +22,12 @@ from tenth.jail.wire import Jail, JailError
 
 from .errors import RecipeError, TrainerError
 from .flops import flop_per_token
-from .generate import complete
 from .loop import update
 from .recipe import Recipe, load_recipe
 from .selfplay_player import Player, save, taken_up
 from .selfplay_policy import policy_gradients
 from .selfplay_round import Round
+from .shown import written
 
 
 def selfplay(run: Run, began: float, jail: Jail | None = None) -> bool:
@@ -123,8 +123,6 @@ def send_samples(player: Player, run: Run) -> None:
     asked = [player.game.invitation(rng, player.memory.cap).prompt, player.game.puzzle(finding).prompt]
     sampling = player.recipe.sample
     prompts = [*run.prompts, *asked]
-    texts = complete(
-        player.master, player.text, prompts, sampling.tokens, sampling.temperature, sampling.top_k, rng.getrandbits(48)
-    )
-    for prompt, written in zip(prompts, texts, strict=True):
-        run.sample(prompt, written, sampling.temperature)
+    told = written(player.master, player.text, prompts, sampling, rng.getrandbits(48))
+    for prompt, (one, bits) in zip(prompts, told, strict=True):
+        run.sample(prompt, one, sampling.temperature, bits)
