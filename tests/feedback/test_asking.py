@@ -11,7 +11,7 @@ import pytest
 from feedback.sitting import Sitting, pair
 from tenth.encoding import canonical, digest
 from tenth.errors import WrongInput
-from tenth.feedback import pairs
+from tenth.feedback import desk, pairs
 from tenth.feedback.asking import following
 from tenth.feedback.events import Event
 
@@ -113,3 +113,15 @@ def test_an_item_is_written_down_when_it_is_judged(tmp_path: Path) -> None:
     assert other is not None
     assert other.item != asked.item
     assert sitting.desk.ask("ada", "pair", [asked.item, other.item]) is None
+
+
+def test_an_answer_is_kept_after_its_samples_have_grown_old(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(desk, "LOOK_SECONDS", 0)
+    shard(tmp_path, 1, (0, "p", "one"), (0, "p", "two"))
+    sitting = Sitting(tmp_path)
+    asked = sitting.desk.ask("ada", "pair")
+    assert asked is not None
+    shard(tmp_path, 2, (9, "p", "later"))
+    assert sitting.desk.ask("bob", "pair") is None
+    sitting.judge("ada", asked.item, "first", asked.shown)
+    assert list(sitting.read().table.items) == [asked.item]

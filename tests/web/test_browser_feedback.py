@@ -126,7 +126,9 @@ def test_keys_only(run: Live, serve: Callable[..., Served], person: Callable[...
     name, told = batch.write(table_of(run), batch.Made("dpo", 0, table_of(run).counts))
     run.say("adjusted", "ada", patch={"recipe": {batch.KEY: [name]}})
     run.until("GATE")
-    lin.until(lin.tab(f"/r/{run.name}/gate"), f"feedback batch {name[:16]}: {told}", "#changes")
+    gate = lin.tab(f"/r/{run.name}/gate")
+    wanted = f"feedback batch {name[:16]}: {told}"
+    wait_for(lambda: gate.reload() and wanted in gate.locator("#changes").text_content(), "the gate's page to tell")
 
 
 def test_it_is_blind_and_the_order_is_by_lot(

@@ -15,10 +15,8 @@ from tenth.cli import words
 from tenth.cli.chart import ACCENT, ALARM, ink
 from tenth.cli.replay import Replay
 from tenth.cli.view import sample_lines
-from tenth.encoding import decode
-from tenth.feedback import batch
-from tenth.feedback.desk import people
-from tenth.feedback.table import Table
+from tenth.encoding import canonical, decode, digest
+from tenth.feedback.desk import Desk, people
 from tenth.sanitise import plain
 
 SAMPLES, SAMPLE_LINES, ROWS = 6, 12, 12
@@ -44,7 +42,7 @@ def pages(found: Replay, *, width: int) -> Iterator[Text]:
     yield from _section("Compute", _compute(dossier))
     yield from _section("Protections", _protections(dossier))
     yield from _section("Who has signed this dossier", _people(found))
-    yield from _section("What a consent covers, by SHA-256", _digests(found, dossier))
+    yield from _section("What a consent covers, by SHA-256", _digests(dossier))
 
 
 def _section(title: str, lines: Sequence[Text] | Iterator[Text]) -> Iterator[Text]:
@@ -75,7 +73,7 @@ def _changes(found: Replay, dossier: Mapping[str, Any]) -> Iterator[Text]:
     for _, patch in history.patches:
         yield Text(f"adjusted: {words.patch_words(patch)}", ALARM)
     recipe = tomllib.loads((found.path / history.recipe_file()).read_text())
-    for holds, line in batch.review(Table(found.path, history.run, people(history.charter)), recipe):
+    for holds, line in Desk(found.path, history.run, people(history.charter)).batches(recipe):
         yield Text(f"feedback {line}", "" if holds else ALARM)
     if dossier["frozen"]:
         yield Text("the trainer stands frozen in the middle of its tenth")
@@ -221,9 +219,8 @@ def _people(found: Replay) -> Iterator[Text]:
             yield Text(f"{plain(predicate['signatory'])}: “{plain(predicate['note'], limit=2_000)}”")
 
 
-def _digests(found: Replay, dossier: Mapping[str, Any]) -> Iterator[Text]:
+def _digests(dossier: Mapping[str, Any]) -> Iterator[Text]:
     from tenth.gate.statement import subjects_of
 
-    sealed = next(entry for entry in found.log.entries[::-1] if entry.event == "sealed")
-    for name, digest in subjects_of(sealed.body["dossier"], dossier):
-        yield ink(f"{name:<11} ", "dim").append(digest)
+    for name, covered in subjects_of(digest(canonical(dossier)), dossier):
+        yield ink(f"{name:<11} ", "dim").append(covered)

@@ -11,7 +11,7 @@ from typing import Any
 
 from tenth.charter import Charter
 from tenth.encoding import canonical, digest, open_envelope
-from tenth.feedback import pairs
+from tenth.feedback import batch, pairs
 from tenth.feedback.asking import Ask, following
 from tenth.feedback.events import Event, draft, parse, sign
 from tenth.feedback.table import Envelope, Item, Table, standing
@@ -34,6 +34,9 @@ class Desk:
         self.table = Table(run, name, listed)
         self._run, self._rng = run, random.SystemRandom()
         self._found: dict[str, Item] = {}
+        """Pairs among the run's samples."""
+        self._asked: dict[str, Item] = {}
+        """Those that somebody was asked about: their answer is kept even after the samples have grown old."""
         self._looked = -LOOK_SECONDS
         self._lock = threading.Lock()
 
@@ -44,12 +47,20 @@ class Desk:
             if kind == "pair" and time.monotonic() - self._looked > LOOK_SECONDS:
                 self._found = {digest(canonical(item)): item for item in pairs.of_run(self._run)}
                 self._looked = time.monotonic()
-            return following(
-                {**self._found, **self.table.items}, self.table.events, by, self._rng, kind=kind, without=without
-            )
+            items = {**self._found, **self.table.items}
+            found = following(items, self.table.events, by, self._rng, kind=kind, without=without)
+            if found:
+                self._asked[found.item] = items[found.item]
+            return found
 
     def item(self, name: str) -> Item:
-        return self.table.items.get(name) or self._found[name]
+        """One that somebody was asked about."""
+        return self._asked[name]
+
+    def batches(self, recipe: Mapping[str, Any]) -> list[tuple[bool, str]]:
+        """For each batch of a recipe: does it hold, and what it is in words."""
+        with self._lock:
+            return batch.review(self.table, recipe)
 
     def place(self, by: str) -> tuple[int, str | None, int]:
         """``(number, before)`` of the next event of ``by``, and how many judgements of theirs stand."""
@@ -65,8 +76,8 @@ class Desk:
         with self._lock:
             event = parse(open_envelope(envelope)[0])
             allowed(event.by)
-            if event.subject in self._found:
-                self.table.add([self._found[event.subject]])
+            if event.subject in self._asked:
+                self.table.add([self._asked[event.subject]])
             return self.table.append(envelope)
 
 

@@ -13,13 +13,15 @@ from tenth.feedback.table import Item
 
 TENTHS = 2
 """Samples of this many tenths, the newest: older ones were written by another model."""
+SHARDS = 200
+"""No more shards than these, the newest: some forty thousand samples."""
 
 
 def of_run(run: Path) -> list[Item]:
     """The pairs among the samples of the newest tenths, the newest first. More samples add pairs and change none."""
     found: dict[tuple[int, str], list[tuple[str, str]]] = defaultdict(list)
     newest = -1
-    for path in sorted((run / "samples").glob("[0-9]*.jsonl"), reverse=True):
+    for path in sorted((run / "samples").glob("[0-9]*.jsonl"), reverse=True)[:SHARDS]:
         shard = list(_samples(path))
         newest = max([newest, *(sample["gate"] for _, sample in shard)])
         if shard and max(sample["gate"] for _, sample in shard) <= newest - TENTHS:

@@ -8,7 +8,6 @@ from weakref import WeakKeyDictionary
 
 from tenth.encoding import digest_file
 from tenth.errors import BadStatement, WrongInput
-from tenth.feedback import batch
 from tenth.feedback.desk import Desk, people
 from tenth.feedback.events import SIDES, STATEMENT
 from tenth.feedback.table import Item
@@ -64,7 +63,7 @@ def batches(room: Room, recipe: str) -> list[tuple[bool, str]]:
     """Does each batch hold that the recipe with this digest names, and what it is in words."""
     for path in room.path.glob("*.toml"):
         if digest_file(path) == recipe:
-            found = batch.review(_desk(room).table, tomllib.loads(path.read_text()))
+            found = _desk(room).batches(tomllib.loads(path.read_text()))
             return [(holds, plain(line, limit=600)) for holds, line in found]
     return []
 
