@@ -1,55 +1,106 @@
 #!/usr/bin/env python3
-"""Run every test, in two lanes at once: what is timed against a live supervisor, and everything else.
+"""Run every test, folder by folder, two at a time.
 
-    python tools/run_tests.py [words for pytest]     # with words: one lane, just those
+    python tools/run_tests.py [words for pytest]     # with words: one pytest, just those
 
-Most tests wait more than they compute, so two lanes take little more than half the time. Not by a plugin that hands
+Most tests wait more than they compute, so two at a time take little more than half as long. Not by a plugin that hands
 single tests to workers: a supervisor's children are bound to the thread that started them, and time is measured.
 """
 
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import sys
 import tempfile
+import time
+from collections.abc import Iterable, Sequence
 from pathlib import Path
+from typing import IO
 
 TESTS = Path(__file__).resolve().parent.parent / "tests"
-TIMED = ("promises", "core", "cli", "hostile", "faults")
-"""Folders of the first lane, whose output is seen as it comes; the second's follows when both are done."""
-WORDS = ("-q", "--durations=10")
+LONGEST_FIRST = ("promises", "trainer", "hostile", "core", "web", "cli", "examples", "faults", "client")
+"""Whatever takes less than half a minute comes after these."""
+AT_ONCE = 2
+LEAVING_SECONDS = 30.0
+"""For pytest to end what its tests have started."""
+
+Folder = tuple[str, IO[str]]
+"""Its name, and what its pytest says."""
 
 
 def folders() -> list[str]:
-    """All folders that hold tests."""
-    return sorted({path.parent.name for path in TESTS.glob("*/test_*.py")})
+    """All folders that hold tests, in the order in which they are begun."""
+    found = {path.parent.name for path in TESTS.glob("*/test_*.py")}
+    return [*(name for name in LONGEST_FIRST if name in found), *sorted(found - set(LONGEST_FIRST))]
 
 
 def pytest(*words: str) -> list[str]:
-    return [sys.executable, "-m", "pytest", *words]
+    return [sys.executable, "-m", "pytest", "-q", *words]
+
+
+def begin(name: str) -> tuple[subprocess.Popen[str], Folder]:
+    print(f"tests/{name} ...", flush=True)
+    said = tempfile.TemporaryFile("w+")  # noqa: SIM115 (read and closed when the folder is done)
+    # Threads of a trainer that wait by spinning would take the other folder's processor.
+    environment = os.environ | {"OMP_WAIT_POLICY": "PASSIVE"}
+    words = pytest("--durations=5", "-p", "no:cacheprovider", f"tests/{name}")
+    process = subprocess.Popen(
+        words, cwd=TESTS.parent, env=environment, stdin=subprocess.DEVNULL, stdout=said, stderr=subprocess.STDOUT,
+        text=True, start_new_session=True,
+    )  # fmt: skip
+    return process, (name, said)
+
+
+def run(names: Sequence[str]) -> list[str]:
+    """Those that failed."""
+    waiting, failed = list(names), []
+    running: dict[subprocess.Popen[str], Folder] = {}
+    try:
+        while waiting or running:
+            while waiting and len(running) < AT_ONCE:
+                running.update([begin(waiting.pop(0))])
+            time.sleep(0.1)
+            for process in [one for one in running if one.poll() is not None]:
+                name, said = running.pop(process)
+                failed += [name] if process.returncode else []
+                with said:
+                    said.seek(0)
+                    print(f"\n=== tests/{name} ===\n{said.read()}", flush=True)
+    finally:
+        end(running)
+    return failed
+
+
+def end(running: Iterable[subprocess.Popen[str]]) -> None:
+    """As Ctrl-C does it, once: pytest then ends the supervisors and servers of its tests."""
+    for process in running:
+        process.send_signal(signal.SIGINT)
+    deadline = time.monotonic() + LEAVING_SECONDS
+    for process in running:
+        try:
+            process.wait(max(0.0, deadline - time.monotonic()))
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
+
+
+def leave(number: int, _: object) -> None:
+    for one in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(one, signal.SIG_IGN)
+    sys.exit(128 + number)
 
 
 def main() -> int:
     if sys.argv[1:]:
-        return subprocess.call(pytest(*WORDS, *sys.argv[1:]), cwd=TESTS.parent)
-    others = [f"tests/{name}" for name in folders() if name not in TIMED]
-    # Threads of a trainer that wait by spinning would take the other lane's processor.
-    environment = os.environ | {"OMP_WAIT_POLICY": "PASSIVE"}
-    with tempfile.TemporaryFile("w+") as said:
-        lane = subprocess.Popen(
-            pytest(*WORDS, "-o", "cache_dir=.pytest_cache/second", *others),
-            cwd=TESTS.parent, env=environment, stdout=said, stderr=subprocess.STDOUT,
-        )  # fmt: skip
-        try:
-            timed = subprocess.call(pytest(*WORDS, *(f"tests/{name}" for name in TIMED)), cwd=TESTS.parent)
-            other = lane.wait()
-        finally:
-            lane.kill()
-            lane.wait()
-        said.seek(0)
-        print(f"\n=== the other tests: {', '.join(others)} ===\n{said.read()}")
-    return timed or other
+        os.chdir(TESTS.parent)
+        os.execv(sys.executable, pytest("--durations=10", *sys.argv[1:]))
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, leave)
+    failed = run(folders())
+    print(f"\nFailed: {', '.join(failed)}" if failed else "\nAll folders passed.")
+    return 1 if failed else 0
 
 
 if __name__ == "__main__":
