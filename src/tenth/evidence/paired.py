@@ -15,7 +15,7 @@ import numpy as np
 
 SURE = 1.96  # standard errors on either side of a 95 % interval
 DETECTABLE = 1.96 + 0.84  # standard errors that an effect needs to be seen four times in five, at 5 %
-DRAWS = 20_000  # of a posterior
+DRAWS = 5_000  # of a posterior
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,7 @@ from .asked import Item
 BEFORE = 240  # characters that are shown before the place
 LONGEST = 40  # characters of an answer
 TRIED = 50  # places that are looked at before a draw is given up
-WORD = re.compile(r"(?<= )[A-Za-z]{4,}")
+WORD = re.compile(r"(?<=\S )[A-Za-z]{4,}")
 
 
 def line(rng: random.Random, texts: Sequence[str]) -> Item | None:
