@@ -75,14 +75,16 @@ def test_pairs_of_a_run_are_of_one_prompt_and_one_tenth(tmp_path: Path) -> None:
     shard(tmp_path, 3, (1, "p", "z"), (2, "p", "one"), (2, "q", "two"), (2, "p", "three"), (2, "p", "four"))
     found = pairs.of_run(tmp_path)
     assert [(item["gate"], item["prompt"], item["a"], item["b"]) for item in found] == [
-        (2, "p", "one", "three"), (1, "p", "x", "z"),
+        (1, "p", "x", "z"), (2, "p", "one", "three"),
     ]  # fmt: skip
-    before = found[0]
+    before = found[1]
     shard(tmp_path, 4, (2, "p", "five"))
-    assert pairs.of_run(tmp_path)[0] == before  # what was asked yesterday is asked today
+    assert before in pairs.of_run(tmp_path)  # what was asked yesterday is asked today
     assert len(pairs.of_run(tmp_path)) == 3
     assert [len(one) for one in before["samples"]] == [64, 64]
     assert pairs.of_run(tmp_path / "nothing") == []
+    shard(tmp_path, 5, (2, "# propose\n# steps: 2\n", "sort(x)"), (2, "# propose\n# steps: 1\n", "sort(x)"))
+    assert pairs.of_run(tmp_path)[3:] == [{"kind": "proposal", "text": "sort(x)", "gate": 2}]
 
 
 def test_pairs_of_a_file(tmp_path: Path) -> None:

@@ -34,7 +34,7 @@ class Desk:
         self.table = Table(run, name, listed)
         self._run, self._rng = run, random.SystemRandom()
         self._found: dict[str, Item] = {}
-        """Pairs among the run's samples."""
+        """What can be judged among the run's samples."""
         self._asked: dict[str, Item] = {}
         """Those that somebody was asked about: their answer is kept even after the samples have grown old."""
         self._looked = -LOOK_SECONDS
@@ -44,7 +44,7 @@ class Desk:
         """What ``by`` is asked next. Raises BadStatement where the table does not hold."""
         with self._lock:
             self.table.update()
-            if kind == "pair" and time.monotonic() - self._looked > LOOK_SECONDS:
+            if time.monotonic() - self._looked > LOOK_SECONDS:
                 self._found = {digest(canonical(item)): item for item in pairs.of_run(self._run)}
                 self._looked = time.monotonic()
             items = {**self._found, **self.table.items}

@@ -13,28 +13,29 @@ from tenth.feedback.table import Item
 
 TENTHS = 2
 """Samples of this many tenths, the newest: older ones were written by another model."""
+PROPOSE = "# propose"
+"""How a prompt begins that asks for a task of self-play (tenth.environments)."""
 SHARDS = 200
 """No more shards than these, the newest: some forty thousand samples."""
 
 
 def of_run(run: Path) -> list[Item]:
-    """The pairs among the samples of the newest tenths, the newest first. More samples add pairs and change none."""
+    """Pairs and proposals among the samples of the newest tenths. More samples add some, and change none."""
     found: dict[tuple[int, str], list[tuple[str, str]]] = defaultdict(list)
-    newest = -1
-    for path in sorted((run / "samples").glob("[0-9]*.jsonl"), reverse=True)[:SHARDS]:
-        shard = list(_samples(path))
-        newest = max([newest, *(sample["gate"] for _, sample in shard)])
-        if shard and max(sample["gate"] for _, sample in shard) <= newest - TENTHS:
-            break
-        for line, sample in reversed(shard):
-            found[sample["gate"], sample["prompt"]].append((sample["text"], digest(line)))
-    return [
+    proposed: dict[tuple[int, str], Item] = {}
+    for line, sample in _newest(run):
+        gate, prompt, text = sample["gate"], sample["prompt"], sample["text"]
+        if prompt.startswith(PROPOSE):
+            proposed[gate, text] = {"kind": "proposal", "text": text, "gate": gate}
+        else:
+            found[gate, prompt].append((text, digest(line)))
+    compared: list[Item] = [
         {"kind": "pair", "prompt": prompt, "a": a, "b": b, "gate": gate, "samples": [one, other]}
-        for (gate, prompt), texts in sorted(found.items(), key=lambda one: -one[0][0])
-        if gate > newest - TENTHS
-        for (a, one), (b, other) in _two_by_two(texts[::-1])
+        for (gate, prompt), texts in found.items()
+        for (a, one), (b, other) in _two_by_two(texts)
         if a != b
     ]
+    return compared + list(proposed.values())
 
 
 def of_file(path: Path) -> list[Item]:
@@ -74,6 +75,20 @@ def proposals(path: Path) -> list[Item]:
 def _two_by_two(texts: Sequence[Any]) -> Iterator[tuple[Any, Any]]:
     """Neighbours, each in one pair; those that say the same are passed over."""
     return ((a, b) for a, b in zip(texts[::2], texts[1::2], strict=False) if a != b)
+
+
+def _newest(run: Path) -> list[tuple[bytes, dict[str, Any]]]:
+    """Lines and samples of the newest tenths, in order."""
+    found: list[tuple[bytes, dict[str, Any]]] = []
+    newest = -1
+    for path in sorted((run / "samples").glob("[0-9]*.jsonl"), reverse=True)[:SHARDS]:
+        shard = list(_samples(path))
+        newest = max([newest, *(sample["gate"] for _, sample in shard)])
+        young = [one for one in shard if one[1]["gate"] > newest - TENTHS]
+        if shard and not young:
+            break
+        found = young + found
+    return found
 
 
 def _samples(path: Path) -> Iterator[tuple[bytes, dict[str, Any]]]:
