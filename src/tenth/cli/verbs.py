@@ -27,6 +27,7 @@ VERBS: Mapping[str, tuple[str, str]] = {
     "alarms": ("tenth.cli.alarming", "Say what is unusual in the numbers reported, and pull at it."),
     "pull": ("tenth.cli.pulling", "Stop the run, now. No reason is asked."),
     "review": ("tenth.cli.reviewing", "Read the dossier of the gate, and what led to it."),
+    "audit": ("tenth.cli.sampling", "Judge the samples that were drawn at random from the stream."),
     "consent": ("tenth.cli.consenting", "Sign the dossier: the next tenth may be trained."),
     "object": ("tenth.cli.consenting", "Sign against the dossier."),
     "note": ("tenth.cli.changing", "Put a signed remark on record."),

@@ -13,7 +13,9 @@ from tenth.trainer.errors import TrainerError
 from .sealed import EvidenceError, read_sealed
 
 COMMANDS = ("bpb", "capabilities", "changes", "completions", "diff")
-"""Each is a module beside this one."""
+"""Those without options. Each is a module beside this one."""
+MODULES = {"lm-eval": "harness"}
+"""Where the module has another name."""
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -25,19 +27,17 @@ def main(arguments: list[str] | None = None) -> int:
     tasks.add_argument("--tasks", type=Path, required=True, help="the folder of their YAML files")
     drill = commands.add_parser("drill", help="at some gates, the same evidence of a planted shadow")
     drill.add_argument("--rate", type=float, required=True, help="of the gates that are drilled, 0 to 1")
-    options = parser.parse_args(arguments)
+    stream = commands.add_parser("stream", help="samples drawn at random for people to judge, and what they bound")
+    stream.add_argument("--at-most", type=float, default=0.01, help="the share of bad samples that is allowed")
+    stream.add_argument("--level", type=float, default=0.01, help="the chance of ever raising a false alarm")
+    stream.add_argument("--draws", type=int, default=20, help="samples drawn at each gate")
+    foretell = commands.add_parser("forecast", help="how this gate was foretold, and what is foretold of the next")
+    foretell.add_argument("--of", action="append", default=[], metavar="PANEL.METRIC", help="repeatable")
+    foretell.add_argument("--level", type=float, default=0.01, help="further out than this is a surprise")
+    given = vars(parser.parse_args(arguments))
+    command = given.pop("command")
     try:
-        sealed = read_sealed()
-        if options.command == "lm-eval":
-            from .harness import main as command
-
-            command(sealed, options.tasks)
-        elif options.command == "drill":
-            from .drill import main as drilled
-
-            drilled(sealed, options.rate)
-        else:
-            importlib.import_module(f"tenth.evidence.{options.command}").main(sealed)
+        importlib.import_module(f"tenth.evidence.{MODULES.get(command, command)}").main(read_sealed(), **given)
     except (EvidenceError, TrainerError, JailError) as error:
         print(f"tenth-evidence: {error}", file=sys.stderr)
         return 1

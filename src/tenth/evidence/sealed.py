@@ -83,14 +83,16 @@ def held_out_texts(sealed: Sealed, checkpoint: Path, characters: int, documents:
 
 def write(
     sealed: Sealed, headline: str, metrics: Mapping[str, float], details: Mapping[str, Any],
-    tables: Sequence[Mapping[str, Any]] = (),
+    tables: Sequence[Mapping[str, Any]] = (), *, surprised: bool = False,
 ) -> None:  # fmt: skip
-    """summary.json, and one more file for each of `details`."""
+    """summary.json, and one more file for each of `details`. `surprised`: a consent to this needs words."""
     for name, value in details.items():
         _dump(sealed.out / f"{name}.json", value)
     summary: dict[str, Any] = {"headline": headline, "metrics": dict(metrics)}
     if tables:
         summary["tables"] = list(tables)
+    if surprised:
+        summary["surprised"] = True
     _dump(sealed.out / "summary.json", summary)
 
 
