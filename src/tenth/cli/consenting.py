@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from tenth.cli import packs, signing, words
+from tenth.cli import drilled, packs, signing, words
 from tenth.cli.find import find_run
 from tenth.cli.options import FILE, dry_run_option, json_option, key_options, note_option, run_argument, yes_option
 from tenth.cli.outcome import DONE, emit
@@ -102,6 +102,10 @@ def _sign(
     as_json: bool,
 ) -> int:
     signing.at_gate(found, event)
+    if output is None:
+        done = drilled.answer_first(found, event, chosen, note, yes=yes, dry_run=dry_run, as_json=as_json)
+        if done is not None:
+            return done
     who, envelope = signing.make(found, event, chosen, note)
     lines = signing.describe(found, event, who)
     if dry_run:

@@ -6,6 +6,7 @@ import os
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
 from tenth import keyfile
@@ -56,8 +57,9 @@ def read_public(path: Path) -> KeyFile | None:
         return None
 
 
+@cache
 def unlock(path: Path, passphrase_file: Path | None) -> SigningKey:
-    """Load a private key; asks for its passphrase on the terminal if it has one."""
+    """Load a private key; asks for its passphrase on the terminal if it has one, once in a command."""
     try:
         return keyfile.load(path)
     except NeedsPassphrase:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -11,7 +12,7 @@ import click
 from rich.console import Console
 from rich.padding import Padding
 
-from tenth.cli import packs
+from tenth.cli import drilled, packs
 from tenth.cli.dossier import pages, samples_of, summary
 from tenth.cli.find import find_run
 from tenth.cli.options import FILE, json_option, run_argument
@@ -38,8 +39,9 @@ The checkpoint is not in this pack; its digest is, and a consent covers it.
 @click.command("review")
 @run_argument
 @click.option("--export", "pack", type=FILE, help="Write a pack (.zip) for a signatory on another machine.")
+@click.option("--as", "person", metavar="NAME", help="Which signatory reads, when keys of several lie here.")
 @json_option
-def review_command(run: str | None, pack: Path | None, as_json: bool) -> int:
+def review_command(run: str | None, pack: Path | None, person: str | None, as_json: bool) -> int:
     """Read the dossier of the gate: what is proposed, what changed, the evidence, the samples, who has signed.
 
     RUN may also be a review pack (.zip) from another machine. Every digest is checked before anything is shown.
@@ -47,10 +49,12 @@ def review_command(run: str | None, pack: Path | None, as_json: bool) -> int:
     with opened(run, quiet=as_json) as (found, checked):
         if pack is not None:
             return _export(found, pack, as_json)
-        if as_json:
-            emit(_record(found, checked))
-        else:
-            show(found, checked)
+        elsewhere = run is not None and os.path.isfile(run)  # a drill cannot be answered there, so it is not shown
+        with contextlib.nullcontext(found) if elsewhere else drilled.first(found, person) as shown:
+            if as_json:
+                emit(_record(shown, checked))
+            else:
+                show(shown, checked)
         return STANCE_EXIT.get(found.history.state.stance.value, DONE) if found.history.dossier is None else DONE
 
 

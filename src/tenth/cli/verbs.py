@@ -35,6 +35,7 @@ VERBS: Mapping[str, tuple[str, str]] = {
     "adjust": ("tenth.cli.changing", "Change recipe, documents or evidence, signed."),
     "reopen": ("tenth.cli.changing", "After a halt, back to a gate."),
     "close": ("tenth.cli.changing", "Abandon the run."),
+    "drill": ("tenth.cli.drilling", "Say how often reviewers noticed what was planted."),
     "feedback": ("tenth.cli.feedback", "Judge samples, see how far people agree, seal feedback for training."),
     "witness": ("tenth.cli.witnessing", "Keep and cosign the heads of a log, so that nobody can rewrite it unseen."),
     "verify": ("tenth.cli.auditing", "Replay log, law and signatures; name the first broken promise."),

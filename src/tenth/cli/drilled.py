@@ -1,0 +1,104 @@
+"""The drill of a gate: shown and answered in the gate's place, once by each signatory, and then said what it was."""
+
+from __future__ import annotations
+
+import contextlib
+import copy
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
+from typing import Any
+
+import click
+
+from tenth.cli import signing, wire
+from tenth.cli.outcome import DONE, emit
+from tenth.cli.people import Chosen, keys_here, signer
+from tenth.cli.replay import Replay
+from tenth.drills import answers, packet
+from tenth.drills.packet import Drill
+from tenth.state import Event, apply
+
+
+def noted(found: Replay) -> Iterator[Mapping[str, Any]]:
+    return (entry.body for entry in found.log.entries if entry.event == "noted")
+
+
+def asks(found: Replay, who: str) -> Drill | None:
+    """The drill of the gate on the table, if this signatory has yet to answer it."""
+    if found.history.state.stance.value != "GATE":
+        return None
+    drill = packet.find(found.path, found.history.dossier)
+    done = {answer.packet for answer in answers.on_record(noted(found)) if answer.by == who}
+    return drill if drill and drill.packet not in done else None
+
+
+@contextlib.contextmanager
+def first(found: Replay, person: str | None) -> Iterator[Replay]:
+    """The run as this reader is shown it: with the drill of the gate in its place, until they have answered it.
+
+    Without ``person`` the readers are the signatories whose keys lie here; whoever is none sees the gate as it is.
+    """
+    public, signatories = {one.public for one in keys_here()}, found.history.charter.signatories
+    readers = [name for name, key in signatories.items() if key in public and person in (None, name)]
+    drills = {name: drill for name in readers if (drill := asks(found, name))}
+    asked = {name: drill for name, drill in drills.items() if "answer" not in answers.kept(drill, name)}
+    if not asked:
+        yield found
+        return
+    for name, drill in asked.items():
+        with contextlib.suppress(OSError):  # a folder that is only lent: they are not timed
+            answers.saw(drill, name)
+    with in_place(found, next(iter(asked.values()))) as shown:
+        yield shown
+
+
+@contextlib.contextmanager
+def in_place(found: Replay, drill: Drill) -> Iterator[Replay]:
+    """The run as if the drill were its gate."""
+    history = copy.copy(found.history)
+    history.dossier = drill.dossier
+    history.state = history.state._replace(dossier=drill.digest, anchor=drill.digest, surprised=drill.surprised)
+    with drill.laid_out() as path:
+        yield replace(found, path=path, history=history)
+
+
+def answer_first(
+    found: Replay, event: str, chosen: Chosen, note: str, *, yes: bool, dry_run: bool, as_json: bool
+) -> int | None:
+    """Sign the drill of this gate in its place, and be told. None where whoever signs has none to answer.
+
+    What they sign is never handed to the supervisor, who could not accept it; a note of it is.
+    """
+    if packet.find(found.path, found.history.dossier) is None:
+        return None
+    who, _ = signer(found.history.charter.signatories, chosen)
+    drill = asks(found, who)
+    if drill is None:
+        return None
+    before = answers.kept(drill, who)
+    if "answer" in before and not dry_run:  # it was told, and could not be put on record
+        return _told(found, drill, who, chosen, answers.text(before), as_json=as_json)
+    with in_place(found, drill) as shown:
+        state = shown.history.state
+        apply(state, Event(event, who, anchor=state.anchor, note=note))  # what the law would refuse, it refuses here
+        _, envelope = signing.make(shown, event, chosen, note)
+        lines = signing.describe(shown, event, who)
+        if dry_run:
+            return signing.rehearse(lines, envelope, who, event, as_json=as_json)
+    signing.confirm(lines, yes=yes, quiet=as_json)
+    envelope.pop("share", None)
+    return _told(found, drill, who, chosen, answers.keep(drill, who, event, envelope, note), as_json=as_json)
+
+
+def _told(found: Replay, drill: Drill, who: str, chosen: Chosen, text: str, *, as_json: bool) -> int:
+    """Put the answer on record, and say what it was about."""
+    _, envelope = signing.make(found, "noted", chosen, text)
+    index = wire.ask(found.path, do="submit", envelope=envelope, share=None)["index"]
+    (answer,) = answers.on_record([{"envelope": envelope}])
+    if as_json:
+        facts = {**vars(answer), "found": answer.found, "planted": drill.planted}
+        emit({"signatory": who, "drill": facts, "index": index})
+        return DONE
+    click.echo(answers.told(drill, answer))
+    click.echo(f"A note of it is entry {index} of the log. Now the gate itself: tenth review, then consent or object")
+    return DONE

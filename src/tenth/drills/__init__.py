@@ -1,0 +1,1 @@
+"""Drills: whether the people who look at the evidence would notice, measured."""
