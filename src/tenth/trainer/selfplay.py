@@ -24,6 +24,7 @@ from .errors import RecipeError, TrainerError
 from .flops import flop_per_token
 from .loop import update
 from .recipe import Recipe, load_recipe
+from .selfplay_guide import guided
 from .selfplay_player import Player, save, taken_up
 from .selfplay_policy import policy_gradients
 from .selfplay_round import Round
@@ -62,6 +63,7 @@ def train(run: Run, player: Player, jail: Jail, began: float) -> None:
     cost = flop_per_token(player.master.shape)
     first = True
     player.memory.counts = {}
+    player.guide = guided(player.recipe, run.lease.recipe.parent)
     for position in run.steps(range(run.position, total), total=total):
         before = time.monotonic()
         step = (run.lease.epoch - 1) * total + position
@@ -96,7 +98,7 @@ def advance(player: Player, jail: Jail, step: int, scale: float) -> Step:
     if playing and (step - p.warm) % p.every == 0:
         rng = player.random("round", step)
         write = player.writer(rng.getrandbits(48))
-        Round(player.game, jail, p, player.memory, write, player.fits, rng).play()
+        Round(player.game, jail, p, player.memory, write, player.fits, rng, player.guide).play()
     rng = player.random("step", step)
     if playing and step >= player.steps * (1 - p.policy) and player.memory.puzzles:
         reward, tokens = policy_gradients(player, jail, rng)

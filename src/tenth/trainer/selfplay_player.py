@@ -29,6 +29,7 @@ from .parallel import Parallel
 from .precision import choose_device, choose_precision, set_threads
 from .recipe import Recipe, as_dict, shape
 from .selfplay_memory import Memory
+from .selfplay_round import Score
 from .sharded import Shards
 from .tokenizer import Text
 
@@ -61,6 +62,7 @@ class Player:
     nonfinite: int = 0
     skipped: int = 0
     shards: Shards | None = None
+    guide: Score | None = None  # what people think of proposals, if they graded any
 
     def random(self, what: str, step: int) -> random.Random:
         """Random numbers of one step: the same whoever was interrupted in between."""

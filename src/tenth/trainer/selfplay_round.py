@@ -18,6 +18,8 @@ from .selfplay_memory import Memory, learnability, shortest
 
 Write = Callable[[Sequence[str]], list[str]]
 """What the model writes after each prompt."""
+Score = Callable[[Sequence[str]], list[float]]
+"""How likely people call each program useful, and not unsafe: from 0 to 1."""
 Fits = Callable[[Lesson], bool]
 """Whether prompt and completion have room in the model's context."""
 
@@ -33,6 +35,7 @@ class Round:
     write: Write
     fits: Fits
     rng: random.Random
+    guide: Score | None = None
 
     def play(self) -> None:
         """Leaves lessons, programs and counts in the memory."""
@@ -73,6 +76,8 @@ class Round:
                 fresh.append(one)
         self.memory.count(accepted=len(fresh))
         self.rng.shuffle(fresh)
+        if self.guide:
+            fresh = self._by_worth(fresh, self.guide([one.proposal.source for one in fresh]))
         for one in fresh[r.puzzles :]:
             self._teach(one, self.game.puzzle(one), (), ())
         return fresh[: r.puzzles]
@@ -90,6 +95,11 @@ class Round:
         invitations = [self.game.invitation(self.rng, depth) for depth in depths[len(composed) :]]
         written = self.write([one.prompt for one in invitations])
         return composed + [self.game.proposed(*pair) for pair in zip(invitations, written, strict=True)]
+
+    def _by_worth(self, fresh: Sequence[Finding], worth: Sequence[float]) -> list[Finding]:
+        """In an order drawn by lot, in which twice the worth has twice the chance (Efraimidis and Spirakis, 2006)."""
+        drawn = [self.rng.random() ** (1 / max(one, 1e-6)) for one in worth]
+        return [fresh[place] for place in sorted(range(len(fresh)), key=lambda place: -drawn[place])]
 
     def _has_room(self, finding: Finding) -> bool:
         return self.fits(self.game.solution(finding, finding.proposal.source))
