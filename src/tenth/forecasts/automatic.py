@@ -16,12 +16,12 @@ from collections.abc import Callable, Mapping, Sequence
 from tenth.forecasts.told import Told
 
 LEVELS = (0.005, 0.05, 0.25, 0.5, 0.75, 0.95, 0.995)
-POWERS, MEMORIES = (0.25, 0.5), (0.05, 0.3, 0.5)
-"""Exponents of the step, and the weight of each gate relative to the one after it."""
-PRIOR_GATES, PRIOR_SHARE, FADING = 4.0, 0.15, 0.8
-"""Before its own errors count, an error is taken to be this share of the last change, as if seen at so many gates. The
-weight of an error falls by the last factor from gate to gate."""
-REACH = (-5.0, -1.85, -0.6, 0.0, 0.6, 1.85, 5.0)
+POWERS, MEMORIES = (0.0, 0.25, 0.5), (0.05, 0.3, 0.5)
+"""Exponents of the step, 0 for its logarithm, and the weight of each gate relative to the one after it."""
+PRIOR_GATES, PRIOR_SHARE, FADING = 8.0, 0.3, 0.6
+"""Before its own errors count, an error is taken to be this share of the foretold change, as if seen at so many gates.
+The weight of an error falls by the last factor from gate to gate."""
+REACH = (-5.0, -1.9, -0.6, 0.0, 0.6, 1.9, 5.0)
 """Where the quantiles lie, in units of the spread."""
 NAIVE = ("persistence", "extrapolation")
 
@@ -30,7 +30,7 @@ Centre = Callable[[Sequence[float]], float]
 
 def automatic(history: Sequence[float]) -> Told | None:
     """Of the gate after ``history``, which has the values at gates 1, 2, ... None below two of them."""
-    return _spread(history, _mean_line, PRIOR_SHARE) if len(history) > 1 else None
+    return _spread(history, _mean_line) if len(history) > 1 else None
 
 
 def naive(history: Sequence[float]) -> Mapping[str, Told]:
@@ -38,8 +38,8 @@ def naive(history: Sequence[float]) -> Mapping[str, Told]:
     if len(history) < 2:
         return {}
     return {
-        "persistence": _spread(history, lambda seen: seen[-1], 1.0),
-        "extrapolation": _spread(history, _last_change, PRIOR_SHARE),
+        "persistence": _spread(history, lambda seen: seen[-1]),
+        "extrapolation": _spread(history, _last_change),
     }
 
 
@@ -55,7 +55,7 @@ def _mean_line(seen: Sequence[float]) -> float:
 def _line(seen: Sequence[float], power: float, memory: float) -> float:
     """The next value on a line over -step^-power, by weighted least squares, halfway moved to end at the last value."""
     count = len(seen)
-    steps = [-math.pow(number + 1, -power) for number in range(count + 1)]
+    steps = [-math.pow(number + 1, -power) if power else math.log(number + 1) for number in range(count + 1)]
     weights = [math.pow(memory, count - 1 - number) for number in range(count)]
     total = sum(weights)
     middle = sum(w * x for w, x in zip(weights, steps, strict=False)) / total
@@ -66,12 +66,13 @@ def _line(seen: Sequence[float], power: float, memory: float) -> float:
     return (fitted + moved) / 2
 
 
-def _spread(history: Sequence[float], centre: Centre, prior_share: float) -> Told:
+def _spread(history: Sequence[float], centre: Centre) -> Told:
     """Quantiles around the centre, by its errors at the gates before."""
-    change = abs(history[-1] - history[-2]) or abs(history[-1]) * 1e-3 or 1e-9
-    squares, weights = PRIOR_GATES * (prior_share * change) ** 2, PRIOR_GATES
+    middle, last = centre(history), history[-1]
+    change = abs(middle - last) or abs(last - history[-2]) / PRIOR_SHARE or abs(last) * 1e-3 or 1e-9
+    squares, weights = PRIOR_GATES * (PRIOR_SHARE * change) ** 2, PRIOR_GATES
     for number in range(2, len(history)):
         weight = FADING ** (len(history) - 1 - number)
         squares, weights = squares + weight * (history[number] - centre(history[:number])) ** 2, weights + weight
-    unit, middle = math.sqrt(squares / weights), centre(history)
+    unit = math.sqrt(squares / weights)
     return Told(LEVELS, tuple(middle + reach * unit for reach in REACH))
