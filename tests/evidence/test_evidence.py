@@ -15,18 +15,12 @@ import pytest
 import torch
 
 from client.fake_supervisor import SOURCE, FakeSupervisor, write_listing
-from evidence.small_run import passed
 from tenth.evidence import bpb, completions
 from tenth.evidence.__main__ import main
 from tenth.evidence.bpb import Score, paired_difference, score, totals
 from tenth.evidence.sealed import Sealed, held_out_texts
 from tenth.trainer import tokenizer
 from tenth.trainer.checkpoint import load_model
-
-
-@pytest.fixture(scope="module")
-def run(tmp_path_factory: pytest.TempPathFactory) -> FakeSupervisor:
-    return passed(2, tmp_path_factory.mktemp("evidence"))
 
 
 @pytest.fixture

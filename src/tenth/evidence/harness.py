@@ -104,7 +104,7 @@ def _run(checkpoint: Path, tasks: Path) -> dict[tuple[str, str], list[float]]:
         from lm_eval.tasks import TaskManager
     except ImportError as error:
         raise EvidenceError(
-            "No task was run.", f"lm-evaluation-harness is not installed ({error})", "pip install 'tenth[lm-eval]'"
+            "No task was run.", f"lm-evaluation-harness is not installed ({error})", "pip install 'lm-eval>=0.4.9'"
         ) from error
 
     class Model(Answers, LM):  # type: ignore[misc]
