@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
+import io
 import re
 import shlex
-import subprocess
-import sys
 from functools import cache
 from pathlib import Path
 
@@ -14,7 +14,7 @@ import pytest
 import tenth
 from house.repo import COMMENT, FENCE, ROOT, documents, project, prose
 from tenth import charter
-from tenth.cli.verbs import VERBS
+from tenth.cli import verbs
 
 LINK = re.compile(r"\[[^\]]*\]\(([^()\s]+)\)")
 TABLE = re.compile(r"^## `\[\[?([a-z]+)\]\]?`$", re.MULTILINE)
@@ -66,10 +66,9 @@ def commands(document: Path) -> list[list[str]]:
 @cache
 def help_of(*words: str) -> str:
     """What ``tenth WORDS --help`` prints."""
-    command = [str(Path(sys.executable).with_name("tenth")), *words, "--help"]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
-    assert done.returncode == 0, f"tenth {' '.join(words)}: {done.stderr}"
-    return done.stdout
+    with contextlib.redirect_stdout(io.StringIO()) as said:
+        assert verbs.main([*words, "--help"]) == 0
+    return said.getvalue()
 
 
 @pytest.mark.parametrize("document", documents(), ids=relative)
@@ -88,7 +87,7 @@ def test_the_commands_in_a_document_exist(document: Path) -> None:
 def test_every_verb_is_in_the_reference_of_the_command_line() -> None:
     rows = re.findall(r"^\| [^|]+ \| ((?:`[a-z]+` ?)+)\|", (ROOT / "docs" / "cli.md").read_text("utf-8"), re.MULTILINE)
     named = [verb for row in rows for verb in re.findall(r"`([a-z]+)`", row)]
-    assert sorted(named) == sorted(VERBS)
+    assert sorted(named) == sorted(verbs.VERBS)
 
 
 def test_every_decision_is_listed() -> None:

@@ -20,7 +20,7 @@ PROMISE = 8
 STATUS = "kept"
 
 STEPS = 60
-SEEDS = range(24)
+SEEDS = range(12)
 AT_ONCE = 4
 """Runs that are held at the same time: most of what they do is wait."""
 
