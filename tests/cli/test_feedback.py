@@ -68,6 +68,7 @@ def test_from_a_key_press_to_the_dossier(shell: Shell, terminal: Callable[..., T
 
     told = shell.ok("feedback", "show", "--json").json
     assert told["events"] == {"ada": 7, "guest": 2}
+    assert told["guide"] is None  # one grade says nothing yet
     assert (told["pair"]["judgements"], told["proposal"]["judgements"]) == (4, 1)
     shell.ok("feedback", "export", "--view", "dpo", "-o", "dpo.parquet")
     rows = pyarrow.parquet.read_table(shell.folder / "dpo.parquet").to_pylist()

@@ -90,14 +90,34 @@ def show(run: str | None, as_json: bool) -> None:
     """Check every signature of the table, and say how far its annotators agree."""
     table = _desk(run)[0].table
     table.update()
+    guide = _guide(table)
     if as_json:
         found = {kind: vars(agreement(table.events, table.items, kind)) for kind in ("pair", "proposal")}
-        emit({"run": table.run, "events": table.counts, **found})
+        emit(
+            {
+                "run": table.run,
+                "events": table.counts,
+                **found,
+                "guide": guide and dict(zip(("right", "of"), guide, strict=True)),
+            }
+        )
         return
     for kind in ("pair", "proposal"):
         click.echo(f"{kind + 's':<10} {_told(table, kind)}")
+    if guide:
+        click.echo(f"{'guide':<10} agrees with {guide[0]} of {guide[1]} grades that it was not told")
     for name, key in table.annotators.items():
         click.echo(f"{name:<10} {words.count(table.counts[name], 'event')}, {key.fingerprint}")
+
+
+def _guide(table: Table) -> tuple[int, int] | None:
+    """How often the Guide agrees with grades it was not told; None where there are few, or numpy is not installed."""
+    rows = list(VIEWS["grades"](table.events, table.items))
+    try:
+        from tenth.feedback import guide
+    except ImportError:
+        return None
+    return guide.left_out(rows) if len(rows) > guide.FEWEST else None
 
 
 @feedback_command.command("export")
