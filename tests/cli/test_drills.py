@@ -16,7 +16,11 @@ from cli.conftest import Shell
 from core.live import Live
 from tenth import keyfile
 from tenth.drills import packet, rates
+from tenth.errors import BadStatement, Unlawful
 from tenth.gate import statement
+from tenth.web import drilled, pages
+from tenth.web.room import Room
+from tenth.web.trust import Session
 
 DRILL = """\
 import json, os, pathlib
@@ -92,7 +96,7 @@ def test_a_drill_comes_first_and_the_gate_after_it(run: Live, shells: dict[str, 
     assert record["digest"] != real
     by_hand(run, bob, record)
     done = json.loads(bob.ok("consent", run.path, "--yes", "--note", "as foreseen", "--json").out)
-    assert done["drill"]["found"] is False
+    assert done["drill"]["answer"] == "consented"
     assert run.status()["consents"] == run.status()["objections"] == []
 
     for shell in (ada, bob):
@@ -136,6 +140,48 @@ def test_an_answer_that_was_not_put_on_record_is_not_asked_for_again(run: Live, 
     assert said["drill"]["answer"] == "objected"
     assert said["drill"]["seconds"] is None
     assert run.entries()[-1]["event"] == "noted"
+
+
+def test_the_control_room_shows_a_drill_to_those_who_have_yet_to_answer(run: Live) -> None:
+    room = Room(run.path)
+    room.index.update()
+    room.status = status = run.status()
+    ada, lin = Session("ada", "signatory"), Session("lin", "watcher")
+    assert headlines(room, lin) == ["perhaps a drill", "the gate speaks"]
+    assert drilled.owes(room, "ada") is None
+    seen = shown_to(room, ada)
+    assert headlines(room, ada) == ["perhaps a drill", "the shadow speaks"]
+    assert seen["digest"] != status["dossier"]
+
+    subjects = [tuple(pair) for pair in seen["subjects"]]
+    answers = {
+        event: run.sign(event, "ada", status, subjects=subjects, anchor=seen["digest"])
+        for event in ("consented", "objected")
+    }
+    with pytest.raises(Unlawful, match="needs a note"):
+        drilled.take(room, answers["consented"])
+    assert drilled.take(room, run.sign("objected", "ada", status)) is None
+    with pytest.raises(BadStatement, match="other digests"):
+        drilled.take(room, run.sign("objected", "ada", status, subjects=subjects[1:], anchor=seen["digest"]))
+    told = drilled.take(room, answers["objected"])
+    assert told
+    assert "You objected: found." in told["says"]
+    assert drilled.owes(room, "ada") == told
+    assert headlines(room, ada) == ["perhaps a drill", "the gate speaks"]
+
+    run.say("noted", "ada", note=told["note"])
+    room.index.update()
+    assert drilled.owes(room, "ada") is None
+
+
+def shown_to(room: Room, session: Session) -> dict[str, Any]:
+    facts = pages.shown_to(room, None, session)
+    assert facts
+    return facts
+
+
+def headlines(room: Room, session: Session) -> list[str]:
+    return [panel["headline"] for panel in shown_to(room, session)["evidence"]]
 
 
 def test_an_interval_of_a_share() -> None:

@@ -77,7 +77,7 @@ def answer_first(
         return None
     before = answers.kept(drill, who)
     if "answer" in before and not dry_run:  # it was told, and could not be put on record
-        return _told(found, drill, who, chosen, answers.text(before), as_json=as_json)
+        return _told(found, drill, who, chosen, before, as_json=as_json)
     with in_place(found, drill) as shown:
         state = shown.history.state
         apply(state, Event(event, who, anchor=state.anchor, note=note))  # what the law would refuse, it refuses here
@@ -90,15 +90,13 @@ def answer_first(
     return _told(found, drill, who, chosen, answers.keep(drill, who, event, envelope, note), as_json=as_json)
 
 
-def _told(found: Replay, drill: Drill, who: str, chosen: Chosen, text: str, *, as_json: bool) -> int:
+def _told(found: Replay, drill: Drill, who: str, chosen: Chosen, kept: Mapping[str, Any], *, as_json: bool) -> int:
     """Put the answer on record, and say what it was about."""
-    _, envelope = signing.make(found, "noted", chosen, text)
+    _, envelope = signing.make(found, "noted", chosen, answers.text(kept))
     index = wire.ask(found.path, do="submit", envelope=envelope, share=None)["index"]
-    (answer,) = answers.on_record([{"envelope": envelope}])
     if as_json:
-        facts = {**vars(answer), "found": answer.found, "planted": drill.planted}
-        emit({"signatory": who, "drill": facts, "index": index})
+        emit({"signatory": who, "drill": {**kept["answer"], "planted": drill.planted}, "index": index})
         return DONE
-    click.echo(answers.told(drill, answer))
+    click.echo(answers.told(drill, kept))
     click.echo(f"A note of it is entry {index} of the log. Now the gate itself: tenth review, then consent or object")
     return DONE

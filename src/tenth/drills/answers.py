@@ -57,8 +57,8 @@ def saw(drill: Drill, who: str) -> None:
         _write(drill, who, {"shown": time.time()})
 
 
-def keep(drill: Drill, who: str, event: str, envelope: Mapping[str, Any], words: str) -> str:
-    """Their answer, which nothing changes any more. Returns the text of the note that puts it on record."""
+def keep(drill: Drill, who: str, event: str, envelope: Mapping[str, Any], words: str) -> dict[str, Any]:
+    """Their answer, which nothing changes any more. Returns what is kept of them."""
     before = kept(drill, who)
     if "answer" not in before:
         shown = before.get("shown")
@@ -72,11 +72,11 @@ def keep(drill: Drill, who: str, event: str, envelope: Mapping[str, Any], words:
         }
         before |= {"answer": facts | {"words": words[:MOST_WORDS]}, "envelope": dict(envelope)}
         _write(drill, who, before)
-    return text(before)
+    return before
 
 
 def text(found: Mapping[str, Any]) -> str:
-    """The note, of what is kept of a person."""
+    """The note that puts on record what is kept of a person."""
     return canonical({"drill": found["answer"]}).decode()
 
 
@@ -111,9 +111,9 @@ def _read(note: str) -> tuple[int, str, str, float | None] | None:
     return gate, packet, answer, seconds
 
 
-def told(drill: Drill, answer: Answer) -> str:
+def told(drill: Drill, found: Mapping[str, Any]) -> str:
     """What a reviewer is told after their answer."""
-    verdict = "You objected: found." if answer.found else "You consented: missed."
+    verdict = "You objected: found." if found["answer"]["answer"] == "objected" else "You consented: missed."
     return (
         "This was a drill: what you saw was a shadow of the checkpoint, and your signature on it was not handed in.\n"
         f"Planted were {drill.planted}\n{verdict}"

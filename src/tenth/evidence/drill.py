@@ -23,6 +23,7 @@ from typing import Any
 import numpy as np
 
 from tenth.encoding import open_envelope, parse
+from tenth.jail.wire import GIVEN
 
 from . import shadow
 from .sealed import EvidenceError, Sealed, log_of, write
@@ -123,9 +124,12 @@ def _panel(gate: Path, name: str, command: list[str], seconds: float) -> float:
     out = gate / "evidence" / name
     out.mkdir(parents=True)
     known = {"TENTH_SEALED": str(gate / "sealed.json"), "TENTH_OUT": str(out), "HOME": str(out), "TMPDIR": str(out)}
+    jail = [int(number) for number in os.environ.get(GIVEN, "").split(",") if number]
     before = _processor_seconds()
     try:
-        done = subprocess.run(command, env=os.environ | known, timeout=seconds, capture_output=True, check=False)
+        done = subprocess.run(
+            command, env=os.environ | known, timeout=seconds, capture_output=True, check=False, pass_fds=jail
+        )  # fmt: skip
         found = f"'{name}' ended with status {done.returncode}: {done.stderr[-500:].decode(errors='replace')}"
         failed = done.returncode or not (out / "summary.json").is_file()
     except (OSError, subprocess.TimeoutExpired) as error:

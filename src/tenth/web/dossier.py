@@ -5,11 +5,12 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Iterator, Mapping
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
 from tenth.cli import words
-from tenth.encoding import decode, digest, read_plain
+from tenth.encoding import canonical, decode, digest, read_plain
 from tenth.errors import BrokenPromise, TenthError
 from tenth.gate.statement import subjects_of
 from tenth.sanitise import plain
@@ -23,20 +24,24 @@ TEXT = 6_000
 """Characters of one cell or text."""
 
 
-def gate(room: Room, path: str | None = None) -> Facts | None:
-    """The dossier at ``gates/03.2`` and so on, or the newest; None if there is none. Raises BrokenPromise(9)."""
+def gate(room: Room, path: str | None = None, instead: Mapping[str, Any] | None = None) -> Facts | None:
+    """The dossier at ``gates/03.2`` and so on, or the newest; None if there is none. Raises BrokenPromise(9).
+
+    ``instead`` is shown in its place, as if it had been sealed there.
+    """
     seals = room.index.rows("SELECT * FROM entries WHERE event = 'sealed' ORDER BY idx")
     bodies = [(row, room.body(row)) for row in seals]
     found = [(row, body) for row, body in bodies if path in (None, body["path"])]
     if not found:
         return None
     row, body = found[-1]
-    dossier = read(room, body)
+    dossier = dict(instead) if instead else read(room, body)
+    covered = digest(canonical(dossier))
     before = _before(room, [one for other, one in bodies if other["idx"] < row["idx"]], dossier)
     people, notes = _people(room, row, last=row is seals[-1])
     return {
         "path": body["path"],
-        "digest": body["dossier"],
+        "digest": covered,
         "entry": row["idx"],
         "time": row["time"],
         "newest": row is seals[-1],
@@ -59,7 +64,7 @@ def gate(room: Room, path: str | None = None) -> Facts | None:
         ),
         "people": people,
         "notes": notes,
-        "subjects": [list(pair) for pair in subjects_of(body["dossier"], dossier)],
+        "subjects": [list(pair) for pair in subjects_of(covered, dossier)],
         "seals": [{"path": one["path"], "gate": one["gate"]} for _, one in bodies],
         "adjustments": list(_adjustments(room, row["idx"])),
     }
@@ -138,20 +143,14 @@ def _summary(folder: Path) -> Facts:
 
 
 def _metrics(metrics: Mapping[str, Any], old: Mapping[str, Any]) -> Iterator[Facts]:
-    """A figure with its interval: from ``x_error``, or from ``x_low`` and ``x_high``."""
-    for name, value in list(metrics.items())[:ROWS]:
-        stem = next((name[: -len(end)] for end in ("_error", "_low", "_high") if name.endswith(end)), None)
-        if stem in metrics:
-            continue
-        low, high = metrics.get(f"{name}_low"), metrics.get(f"{name}_high")
-        error = metrics.get(f"{name}_error")
+    """A figure with its interval, and what it was."""
+    for name, value, bounds in islice(words.figures(metrics), ROWS):
         interval = ""
-        if _real(error):
-            interval = f"± {_figure(error)}"
-        elif _real(low) and _real(high):
-            interval = f"{_figure(low)} to {_figure(high)}"
+        if bounds and all(map(_real, bounds)):
+            interval = " to ".join(map(_figure, bounds)) if len(bounds) == 2 else f"± {_figure(bounds[0])}"
         was = _figure(old[name]) if name in old else ""
-        yield {"name": plain(name, limit=60), "value": _figure(value), "interval": interval, "was": was}
+        shown = plain(name, limit=60).replace("_", " ")
+        yield {"name": shown, "value": _figure(value), "interval": interval, "was": was}
 
 
 def _tables(tables: Any) -> Iterator[Facts]:

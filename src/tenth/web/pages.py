@@ -15,12 +15,12 @@ from starlette.routing import Route
 
 from tenth.cli import words
 from tenth.errors import BrokenPromise
-from tenth.web import curves, dossier, reviews
+from tenth.web import curves, dossier, drilled, reviews
 from tenth.web.assets import Assets
 from tenth.web.feedback import batches
 from tenth.web.room import Room, Rooms
 from tenth.web.stream import brief
-from tenth.web.trust import COOKIE, SESSION_SECONDS, Place, Seal, refusal
+from tenth.web.trust import COOKIE, SESSION_SECONDS, Place, Seal, Session, refusal
 
 TEMPLATES = Path(__file__).parent / "templates"
 FIRST_SAMPLES, FIRST_ENTRIES = 40, 100
@@ -99,7 +99,7 @@ async def gate(request: Request, room: Room) -> Response:
     path = request.path_params.get("path")
     broken, facts = None, None
     try:
-        facts = await asyncio.to_thread(dossier.gate, room, f"gates/{path}" if path else None)
+        facts = await asyncio.to_thread(shown_to, room, path, request.state.session)
     except BrokenPromise as error:
         broken = error.parts()
     said = await asyncio.to_thread(reviews.of, room)
@@ -113,11 +113,20 @@ async def gate(request: Request, room: Room) -> Response:
         "digest": facts and facts["digest"],
     }
     given |= {name: facts and facts[name] for name in ("people", "entry", "newest", "subjects")}
+    given["drill"] = await asyncio.to_thread(drilled.owes, room, request.state.session.name)
     given["passkeys"] = [name for name, key in room.charter.signatories.items() if getattr(key, "site", "")]
     return _draw(
         request, "gate.html", room=room, waiting=waiting(room), facts=facts, given=given, broken=broken,
         reviews=said, batches=fed,
     )  # fmt: skip
+
+
+def shown_to(room: Room, path: str | None, session: Session) -> dict[str, Any] | None:
+    """The dossier; in the place of the one on the table its drill, to those who have yet to answer it."""
+    facts = dossier.gate(room, f"gates/{path}" if path else None)
+    if facts and facts["newest"] and session.may("signatory") and (drill := drilled.asks(room, session.name)):
+        facts = drilled.shown(room, drill, session.name)
+    return facts
 
 
 async def log(request: Request, room: Room) -> Response:

@@ -10,7 +10,7 @@ from tenth.errors import BadStatement, WrongInput
 from tenth.gate import statement
 from tenth.gate.adjustment import check_patch
 from tenth.log.entry import timestamp
-from tenth.web import dossier
+from tenth.web import dossier, drilled
 from tenth.web.room import Room
 
 PATCHED = "adjusted"
@@ -36,6 +36,8 @@ def draft(room: Room, said: dict[str, Any]) -> dict[str, Any]:
         if not row or sealed["dossier"] != anchor:
             raise WrongInput("nothing was drafted", "no dossier lies on the table now", "reload the page")
         subjects = statement.subjects_of(sealed["dossier"], dossier.read(room, sealed))
+        if drill := drilled.asks(room, who):  # their page shows it in the place of the gate
+            anchor, subjects = drill.digest, drill.subjects
     patch = check_patch(said.get("patch")) if event == PATCHED else None
     payload = statement.draft(
         event, run=room.name, signatory=who, anchor=anchor, time=timestamp(time.time()), subjects=subjects, note=note,

@@ -27,7 +27,8 @@ export const signing = (place, run, facts) => {
   const mine = facts.passkeys.includes(me);
   const body = el("div");
   const said = el("p", { role: "status", class: "said" });
-  place.append(el("h2", {}, "Speak"), body, said);
+  const told = el("div", { role: "status" });
+  place.append(el("h2", {}, "Speak"), told, body, said);
   /** @param {unknown} error */
   const tell = (error) => { said.textContent = error instanceof Error ? error.message : String(error); };
 
@@ -50,16 +51,38 @@ export const signing = (place, run, facts) => {
     };
   };
 
+  /** Sign with the passkey, and hand it in. @param {{event: string, kind: string}} act @param {string} note @param {object} changes */
+  const signed = async (act, note, changes) => {
+    const onDossier = ON_DOSSIER.includes(act.event);
+    const draft = await ask(`/api/r/${run}/draft`, { event: act.event, signatory: me, note, ...changes });
+    const wanted = { run, signatory: me, anchor: onDossier ? facts.digest : anchor, note, ...changes };
+    const envelope = await sign(draft, wanted, `urn:tenth:${act.kind}:v1`, onDossier ? facts.subjects : null);
+    return ask(`/api/r/${run}/submit`, { envelope });
+  };
+
+  /** What this gate's drill was, and the note of it that is still to be signed. @param {{says: string, note: string} | null} drill */
+  const reveal = (drill) => {
+    if (!drill) return;
+    const record = async () => {
+      try {
+        await signed({ event: "noted", kind: "note" }, drill.note, {});
+        location.reload();
+      } catch (error) { tell(error); }
+    };
+    body.hidden = true;
+    told.replaceChildren(...drill.says.split("\n").map((line) => el("p", {}, line)),
+      mine ? el("button", { type: "button", class: "primary", click: record }, "Put it on record with your passkey, then see the gate")
+        : el("p", {}, "To put it on record, and to go on to the gate itself: ", el("code", {}, `tenth consent ${run}`)));
+  };
+
   /** @param {Act} act @param {HTMLFormElement} form */
   const speak = async (act, form) => {
     said.textContent = "";
     const note = /** @type {HTMLInputElement} */ (form.elements.namedItem("note")).value;
     try {
       const changes = act.verb === "adjust" ? { patch: patch(form) } : {};
-      const draft = await ask(`/api/r/${run}/draft`, { event: act.event, signatory: me, note, ...changes });
-      const wanted = { run, signatory: me, anchor: ON_DOSSIER.includes(act.event) ? facts.digest : anchor, note, ...changes };
-      const envelope = await sign(draft, wanted, `urn:tenth:${act.kind}:v1`, ON_DOSSIER.includes(act.event) ? facts.subjects : null);
-      const answer = await ask(`/api/r/${run}/submit`, { envelope });
+      const answer = await signed(act, note, changes);
+      if (answer.drill) { reveal(answer.drill); return; }
       said.textContent = `Signed. It stands in the log as entry ${answer.index}.`;
     } catch (error) { tell(error); }
   };
@@ -103,6 +126,7 @@ export const signing = (place, run, facts) => {
   };
 
   draw();
+  reveal(facts.drill);
   return {
     /** @param {import("./bus.js").Brief} brief */
     stood: (brief) => {

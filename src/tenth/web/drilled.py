@@ -1,0 +1,73 @@
+"""The drill of a gate in the control room: shown and answered in the gate's place, as `tenth consent` does it.
+
+This server has no keys. A passkey signs the answer, and then, when the person was told, the note that puts it on
+record. Whoever signs with a key file answers through the command line.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Mapping
+from typing import Any
+
+from tenth.drills import answers, packet
+from tenth.drills.packet import Drill
+from tenth.errors import BadStatement
+from tenth.gate import statement
+from tenth.state import Event, Stance, apply, begin
+from tenth.web import dossier
+from tenth.web.room import Room
+
+Facts = dict[str, Any]
+
+
+def _open(room: Room, who: str) -> Drill | None:
+    """The drill of the dossier on the table that this signatory has not put on record."""
+    row = room.index.last("sealed")
+    if who not in room.charter.signatories or room.status.get("stance") != "GATE" or not row:
+        return None
+    drill = packet.find(room.path, dossier.read(room, room.body(row)))
+    noted = (room.body(one) for one in room.index.rows("SELECT * FROM entries WHERE event = 'noted' ORDER BY idx"))
+    done = {answer.packet for answer in answers.on_record(noted) if answer.by == who}
+    return drill if drill and drill.packet not in done else None
+
+
+def asks(room: Room, who: str) -> Drill | None:
+    """The drill that this person has yet to answer."""
+    drill = _open(room, who)
+    return drill if drill and "answer" not in answers.kept(drill, who) else None
+
+
+def owes(room: Room, who: str) -> Facts | None:
+    """What they were told of a drill, and the note of it that they have yet to sign."""
+    drill = _open(room, who)
+    found = answers.kept(drill, who) if drill else {}
+    return _told(drill, found) if drill and "answer" in found else None
+
+
+def shown(room: Room, drill: Drill, who: str) -> Facts | None:
+    """The drill as if it were the gate."""
+    answers.saw(drill, who)
+    with drill.laid_out() as path:
+        there = copy.copy(room)
+        there.path = path
+        return dossier.gate(there, instead=drill.dossier)
+
+
+def take(room: Room, envelope: Any) -> Facts | None:
+    """Keep an answer to a drill. None of anything else, which is the supervisor's. Raises BadStatement or Unlawful."""
+    said = statement.read(envelope, room.charter)
+    drill = asks(room, said.signatory)
+    if drill is None or said.event not in answers.ANSWERS or said.anchor != drill.digest:
+        return None
+    if said.run != room.name or list(said.subjects) != list(drill.subjects):
+        raise BadStatement("this statement is refused", "it covers other digests than the dossier's")
+    law = begin(frozenset(room.charter.signatories), room.charter.gates, room.charter.ceiling, drill.digest)
+    law = law._replace(stance=Stance.GATE, dossier=drill.digest, surprised=drill.surprised)
+    apply(law, Event(said.event, said.signatory, anchor=said.anchor, note=said.note))  # what it would refuse
+    return _told(drill, answers.keep(drill, said.signatory, said.event, envelope, said.note))
+
+
+def _told(drill: Drill, found: Mapping[str, Any]) -> Facts:
+    """For the page: what it was, and the text of the note."""
+    return {"says": answers.told(drill, found), "note": answers.text(found)}
