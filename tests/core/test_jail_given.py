@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from core.live import Live, machines, wait_for
+from core.live import PYTHON, Live, machines, wait_for
 
 
 def jail_of(run: Live) -> list[int]:
@@ -54,7 +54,7 @@ def test_programs_run_beside_the_trainer_and_end_with_it(live: Callable[..., Liv
 
 @pytest.mark.parametrize("machine", machines())
 def test_a_pull_stops_the_jail_too_and_a_thaw_lets_it_go_on(live: Callable[..., Live], machine: str) -> None:
-    run = live(trainer="jailed.py", jail=1, machine=machine, env={"STEPS": 20, "SPIN": 0.5}).start()
+    run = live(trainer="jailed.py", jail=1, machine=machine, env={"STEPS": 100, "SPIN": 0.05}).start()
     run.consent()
     wait_for(lambda: run.status()["claims"].get("step"), "the first program to end")
     run.pull()
@@ -68,7 +68,14 @@ def test_a_pull_stops_the_jail_too_and_a_thaw_lets_it_go_on(live: Callable[..., 
     run.say("reopened", "ada")
     run.consent()
     run.until("GATE", gate=1)
-    assert json.loads(run.result()) == [["returned", ["0"]], ["returned", ["1"]]]
+    assert json.loads(run.result()) == [["returned", [str(step * step)]] for step in range(10)]
+
+
+def test_evidence_has_a_jail_of_its_own(live: Callable[..., Live]) -> None:
+    run = live(evidence=[("jailed", [PYTHON, "code/panel.py", "jailed"])], jail=1, env={"STEPS": 10}).start()
+    run.run_to("GATE", gate=1)
+    assert json.loads((run.path / "gates/01/evidence/jailed/summary.json").read_text()) == {"answer": 42}
+    assert jail_of(run) == []
 
 
 def test_a_jail_that_ends_trips_the_run(live: Callable[..., Live]) -> None:

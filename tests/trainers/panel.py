@@ -32,6 +32,15 @@ def readable(path: Path) -> bool:
     return True
 
 
+def jailed() -> None:
+    """Has a program run in the jail beside it."""
+    from tenth.jail.wire import Jail, Program
+
+    with Jail.attached() as jail:
+        outcome = jail.run(Program("def f(x):\n    return x + 1", "f", [[41]]))
+    (out / "summary.json").write_text(json.dumps({"answer": outcome.answers[0].value}))
+
+
 def surprise() -> None:
     (out / "summary.json").write_text('{"surprised": true}')
 

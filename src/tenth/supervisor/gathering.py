@@ -21,8 +21,7 @@ from tenth.errors import TenthError, WrongInput
 from tenth.gate.adjustment import patched_recipe, without_excluded
 from tenth.gate.history import History
 from tenth.gate.sealing import data_listing, folder_digest, make_durable, seal, surprised
-from tenth.quarantine import sandbox
-from tenth.quarantine.leash import Leash
+from tenth.supervisor.child import Child, cell
 from tenth.supervisor.rundir import OPEN, RunDir
 
 WAIT = 0.02
@@ -93,12 +92,8 @@ def still_as_sealed(run: RunDir, history: History) -> Steps:
     yield from unchanged(run, history)
     dossier = history.dossier
     assert dossier is not None
-    sealed = {f"{history.sealed_path}/dossier.json": history.state.dossier}
-    for name, wanted in {
-        **sealed,
-        history.recipe_file(): dossier["recipe"],
-        history.data_file(): dossier["data"],
-    }.items():
+    files = {history.recipe_file(): dossier["recipe"], history.data_file(): dossier["data"]}
+    for name, wanted in {f"{history.sealed_path}/dossier.json": history.state.dossier, **files}.items():
         _same_file(run, name, wanted)
     for panel in dossier["evidence"]:
         with tripping("evidence"):
@@ -192,32 +187,25 @@ def _describe(run: RunDir, history: History, path: str) -> Path:
 def _run_panel(
     run: RunDir, panel: Evidence, out: Path, sealed: Path, charge: Callable[[float], None], left: float
 ) -> Steps:
-    outside = sandbox.absolute([*panel.command, *(name for phase in run.charter().phases for name in phase.data)])
-    cell = sandbox.Cell(
-        writable=out,
-        readable=[run.root, *outside],
-        hidden=[*run.neighbours(), *sandbox.hidden_from_everyone()],
-        sealed=[*run.checkpoints(), run.work, sealed, *_files(run)],
-        cwd=run.root,
-        env={"TENTH_SEALED": str(sealed), "TENTH_OUT": str(out)},
-    )
+    words = [*panel.command, *(name for phase in run.charter().phases for name in phase.data)]
+    seen = [*run.checkpoints(), run.work, sealed, *_files(run)]
+    inside = cell(run, words, out, seen, {"TENTH_SEALED": str(sealed), "TENTH_OUT": str(out)})
     deadline = time.monotonic() + panel.timeout_seconds
-    with (run.path / "trainer.log").open("ab") as output:
-        leash = Leash(panel.command, cell, f"tenth-{run.name}-evidence-{time.monotonic_ns()}", output, [])
+    child = Child(run, panel.command, inside, f"tenth-{run.name}-evidence-{time.monotonic_ns()}")
     try:
-        while leash.poll() is None:
+        while child.leash.poll() is None:
             if time.monotonic() > deadline:
                 raise Trip("evidence", f"'{panel.name}' took longer than {panel.timeout_seconds:g} s")
-            if leash.device_seconds() > left:
+            if child.device_seconds() > left:
                 raise Trip("ceiling", f"evidence '{panel.name}' reached the ceiling")
             if size(out) > MOST_EVIDENCE_BYTES:
                 raise Trip("evidence", f"'{panel.name}' wrote more than {MOST_EVIDENCE_BYTES:,} bytes")
             yield WAIT
     finally:
-        spent = leash.device_seconds()
-        leash.close()
+        spent = child.device_seconds()
+        child.close()
         charge(spent)
-    if status := leash.poll():
+    if status := child.leash.poll():
         raise Trip("evidence", f"'{panel.name}' ended with status {status}; see trainer.log")
     return spent
 

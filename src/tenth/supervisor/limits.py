@@ -43,13 +43,13 @@ def conduct(trainee: Trainee, agreed: Quarantine, peak: float) -> None:
     claim(trainee, peak)
     silence(trainee, agreed)
     crowd(trainee, agreed)
-    if trainee.jail_ended():
+    if trainee.child.jail_ended():
         raise Trip("crash", "the jail beside the trainer ended; its last words are in trainer.log")
 
 
 def claim(trainee: Trainee, peak: float) -> None:
     """The trainer's own count of FLOP, against device-seconds times the measured peak of a device (FLOP/s)."""
-    possible = (trainee.device_seconds() + 1) * peak  # a second, for what the meter has not seen yet
+    possible = (trainee.child.device_seconds() + 1) * peak  # a second, for what the meter has not seen yet
     if trainee.flop > CLAIM_MARGIN * possible:
         raise Trip("claim", f"{trainee.flop:g} FLOP are claimed, and at most {possible:g} were possible")
 

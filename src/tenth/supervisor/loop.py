@@ -149,7 +149,7 @@ class Supervisor:
 
     def spent(self) -> Compute:
         """Measured so far, evidence included."""
-        return self._amount(self.trainee.device_seconds()) if self.trainee else self._settled
+        return self._amount(self.trainee.child.device_seconds()) if self.trainee else self._settled
 
     def _amount(self, more: float) -> Compute:
         """What is settled and so many device-seconds more: each may have computed as much as a device can."""
@@ -324,7 +324,7 @@ class Supervisor:
                 self._write_meter()
             if self._shards.full:
                 self.record(*self._shards.close())
-        if self.trainee and self.trainee.stirs():
+        if self.trainee and self.trainee.frozen and self.trainee.child.stirs():
             raise Trip("escape", "the frozen trainer went on")
         if now - self._told > 1:
             self._told = now

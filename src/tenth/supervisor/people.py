@@ -80,12 +80,7 @@ def status(supervisor: Supervisor) -> dict[str, Any]:
     """Where the run stands."""
     history, trainee, log = supervisor.history, supervisor.trainee, supervisor.log
     state = history.state
-    people = {
-        "signatories": state.signatories,
-        "consents": state.consents,
-        "objections": state.objections,
-        "waiting_for": state.waiting_for,
-    }
+    people = ("signatories", "consents", "objections", "waiting_for")
     compute = {"spent": supervisor.spent(), "ceiling": state.ceiling, "limit": state.limit}
     return {
         "run": supervisor.run.name,
@@ -94,7 +89,7 @@ def status(supervisor: Supervisor) -> dict[str, Any]:
         **{name: getattr(state, name) for name in ("anchor", "dossier", "gate", "gates")},
         "phase": history.phase_name,
         "epoch": history.tenth.epoch,
-        **{name: sorted(names) for name, names in people.items()},
+        **{name: sorted(getattr(state, name)) for name in people},
         **{name: amount.record() if amount else None for name, amount in compute.items()},
         "claims": trainee.claims() if trainee else history.claims,
         "halts": history.halts,

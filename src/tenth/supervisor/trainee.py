@@ -1,27 +1,18 @@
-"""The trainer as the supervisor sees it: a tree on a leash, a channel of claims, a meter that runs; and its jail."""
+"""The trainer as the supervisor sees it: a tree on a leash, a channel of claims, a meter that runs."""
 
 from __future__ import annotations
 
-import contextlib
-import socket
-import sys
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from tenth.gate.history import History
 from tenth.gate.lease import Lease
 from tenth.quarantine import sandbox
-from tenth.quarantine.leash import Leash
 from tenth.supervisor.channel import Channel
+from tenth.supervisor.child import Child, cell
 from tenth.supervisor.rundir import OPEN, RunDir
-
-JAIL = (sys.executable, "-P", "-B", "-m", "tenth.jail")
-"""What runs the programs that a model writes, if the charter asks for it; it ends by itself when an attack on it
-succeeds. Nothing of it passes the supervisor (docs/decisions/0014)."""
-JAIL_BYTES = 1 << 20
-"""Of the folder that it may write to, and of what it prints."""
 
 
 class Trainee:
@@ -40,19 +31,11 @@ class Trainee:
         self.done_at: float | None = None
         phase = history.tenth.phase
         self._frame = _lease_frame(run, history, lease, most)
-        recipe, channel = self._frame["recipe"], self.channel.theirs
+        recipe, theirs = self._frame["recipe"], self.channel.theirs.fileno()
         command = [recipe if word == phase.recipe else word for word in phase.command]
-        with contextlib.ExitStack() as ends, (run.path / "trainer.log").open("ab") as output:
-            pairs = [socket.socketpair(type=socket.SOCK_SEQPACKET) for _ in range(history.charter.quarantine.jail)]
-            for one in (channel, *(end for pair in pairs for end in pair)):
-                ends.enter_context(one)
-            asks, answers = ([pair[side].fileno() for pair in pairs] for side in (0, 1))
-            cell = _cell(run, history, channel.fileno(), asks, self._frame)
-            self.leash = Leash(command, cell, name, output, [channel.fileno(), *asks])
-            self._trees = [self.leash]
-            if answers:
-                words = [*JAIL, *map(str, answers)]
-                self._trees.append(Leash(words, _jail_cell(run), f"{name}-jail", output, answers))
+        self.child = Child(run, command, _cell(run, history, theirs, self._frame), name, [theirs])
+        self.leash = self.child.leash
+        self.channel.theirs.close()
 
     @property
     def flop(self) -> float:
@@ -83,30 +66,16 @@ class Trainee:
         minutes = (time.monotonic() - self._born) / 60
         return self.samples > 100 + 10 * minutes * float(self._frame["samples_per_minute"])
 
-    def device_seconds(self) -> float:
-        """Its jail's included."""
-        return sum(tree.device_seconds() for tree in self._trees)
-
     def freeze(self) -> int:
-        """How many processes of the trainer itself stand still now."""
         self.frozen = True
-        found, *_ = [tree.freeze() for tree in self._trees]
-        return found
-
-    def stirs(self) -> bool:
-        return self.frozen and any(tree.stirs() for tree in self._trees)
-
-    def jail_ended(self) -> bool:
-        return any(tree.ended() for tree in self._trees[1:])
+        return self.child.freeze()
 
     def thaw(self) -> None:
         self.frozen, self.heard = False, time.monotonic()
-        for tree in self._trees:
-            tree.thaw()
+        self.child.thaw()
 
     def close(self) -> None:
-        for tree in self._trees:
-            tree.close()
+        self.child.close()
         self.channel.close()
 
 
@@ -132,28 +101,9 @@ def _lease_frame(run: RunDir, history: History, lease: Lease, most: Mapping[str,
     }
 
 
-def _jail_cell(run: RunDir) -> sandbox.Cell:
-    """It sees nothing but programs of the system."""
-    folder = run.path / ".jail"
-    folder.mkdir(exist_ok=True)
-    hidden = [*run.neighbours(), *sandbox.hidden_from_everyone()]
-    return sandbox.Cell(
-        writable=folder, readable=[], hidden=hidden, sealed=[], cwd=folder, env={}, output_bytes=JAIL_BYTES
-    )
-
-
-def _cell(run: RunDir, history: History, channel: int, jail: Sequence[int], frame: Mapping[str, Any]) -> sandbox.Cell:
+def _cell(run: RunDir, history: History, channel: int, frame: Mapping[str, Any]) -> sandbox.Cell:
     phase, quarantine = history.tenth.phase, history.charter.quarantine
-    outside = sandbox.absolute([*phase.data, *phase.command])
-    return sandbox.Cell(
-        writable=run.work,
-        readable=[run.root, *outside],
-        hidden=[*run.neighbours(), *sandbox.hidden_from_everyone()],
-        sealed=[Path(frame["recipe"]), Path(frame["data"]), *run.checkpoints(), *run.batches()],
-        cwd=run.root,
-        env={**phase.env, "TENTH_FD": str(channel), **({"TENTH_JAIL": ",".join(map(str, jail))} if jail else {})},
-        loopback=quarantine.loopback,
-        processes=quarantine.processes,
-        memory_bytes=quarantine.memory_bytes,
-        output_bytes=quarantine.output_bytes,
-    )
+    limits = {name: getattr(quarantine, name) for name in ("loopback", "processes", "memory_bytes", "output_bytes")}
+    seen = [Path(frame["recipe"]), Path(frame["data"]), *run.checkpoints(), *run.batches()]
+    env = {**phase.env, "TENTH_FD": str(channel)}
+    return cell(run, [*phase.data, *phase.command], run.work, seen, env, **limits)
