@@ -17,9 +17,11 @@ import torch
 from safetensors.torch import load_file
 
 from client.fake_supervisor import FakeSupervisor, Outcome, write_listing
+from tenth.evidence.sealed import read_sealed
 from tenth.trainer import checkpoint, tokenizer
 from tenth.trainer.errors import CheckpointError, DivergenceError, RecipeError, TrainerError
 from tenth.trainer.generate import complete
+from tenth.trainer.held_out import held_out_texts
 from trainer.tiny import TINY
 
 Supervise = Callable[..., FakeSupervisor]
@@ -300,3 +302,26 @@ def test_a_cache_that_was_damaged_is_built_again(begin: Any) -> None:
     (cache / "tokens.bin").write_bytes(b"\0" * (cache / "tokens.bin").stat().st_size)
     here(parts)
     assert weights(whole) == weights(parts)
+
+
+def test_held_out_rows_are_evidence(begin: Any) -> None:
+    rows = [{"prompt": f"{n}:", "completion": f" {n * 7}"} for n in range(60)]
+    supervisor = begin("sft", of=1, rows=rows, recipe=RECIPE.replace("held_out = 0.1", "held_out = 0.3"))
+    here(supervisor)
+    found = held_out_texts(supervisor.resume, supervisor.data, supervisor.root, ("rows.jsonl#1",), 5, 100)
+    names = [document.path for document, _ in found]
+    assert 5 < len(found) < 30
+    assert "rows.jsonl#1" not in names
+    assert all(text == (row["prompt"] + row["completion"])[:5] for name, (_, text) in zip(names, found, strict=True)
+               for row in [rows[int(name.partition("#")[2]) - 1]])  # fmt: skip
+    assert held_out_texts(supervisor.resume, supervisor.data, supervisor.root, ("*",), 5, 100) == []
+
+
+def test_at_a_phase_s_last_gate_evidence_reads_the_listing_of_that_phase(base: Path, tmp_path: Path) -> None:
+    for name in ("data.pretrain.jsonl", "data.pretrain.2.jsonl", "data.pretrain.10.jsonl", "data.sft.jsonl"):
+        (tmp_path / name).touch()
+    facts = {"run": "x", "gate": 10, "checkpoint": str(base), "previous": None, "prompts": [],
+             "data": str(tmp_path / "data.sft.jsonl"), "root": "", "recipe": "", "work": ""}  # fmt: skip
+    (tmp_path / "sealed.json").write_text(json.dumps(facts))
+    sealed = read_sealed({"TENTH_SEALED": str(tmp_path / "sealed.json"), "TENTH_OUT": str(tmp_path)})
+    assert sealed.data.name == "data.pretrain.10.jsonl"

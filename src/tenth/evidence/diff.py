@@ -17,7 +17,7 @@ from tenth.trainer.model import Transformer
 from tenth.trainer.tokenizer import Text
 
 from .amplified import Gram
-from .interval import Interval, read_interval
+from .interval import Interval, read_interval, state_of
 from .mining import partings
 from .packet import ALPHAS, CONTEXT, CONTEXTS, SURPRISES, TEXTS, Packet, Surprise, explain, level, look
 from .sealed import Sealed, held_out_texts, write
@@ -36,6 +36,9 @@ def main(sealed: Sealed) -> None:
         return
     began = time.monotonic()
     models = [load_model(sealed.checkpoint), load_model(sealed.previous)]
+    if "corpus" not in state_of(sealed.checkpoint):
+        write(sealed, "This phase learned from no documents: what drove a change cannot be said.", {}, {})
+        return
     if any(model.shape != models[0].shape for model in models):
         write(sealed, "The model's shape has changed: there is nothing to compare.", {}, {})
         return
@@ -68,7 +71,8 @@ def _placebo(sealed: Sealed, like: Transformer) -> tuple[Path, Transformer] | No
         model = load_model(folder) if folder.is_dir() else None
     except CheckpointError:
         return None
-    return (folder, model) if model and model.shape == like.shape else None
+    same = model is not None and state_of(folder)["phase"] == state_of(sealed.previous)["phase"]
+    return (folder, model) if model and same and model.shape == like.shape else None
 
 
 def _held_out(sealed: Sealed, checkpoint: Path, text: Text, model: Transformer) -> NDArray[np.int64]:

@@ -49,7 +49,7 @@ class Interval:
 def read_interval(sealed: Sealed, before: Path, now: Path) -> Interval:
     """Raises CorpusError where the corpus is not at hand."""
     corpus = open_to_read(now, sealed.data, sealed.root, sealed.work, load_recipe(sealed.recipe).data)
-    first, last = _state(before), _state(now)
+    first, last = state_of(before), state_of(now)
     model, train = last["recipe"]["model"], last["recipe"]["train"]
     epoch, number = Epoch(corpus, model["context"], train["batch"], last["seed"], last["epoch"]), last["epoch"]
     same = (first["phase"], first["epoch"]) == (last["phase"], number)
@@ -71,7 +71,8 @@ def read_interval(sealed: Sealed, before: Path, now: Path) -> Interval:
     )  # fmt: skip
 
 
-def _state(checkpoint: Path) -> dict[str, Any]:
+def state_of(checkpoint: Path) -> dict[str, Any]:
+    """What a checkpoint says of itself."""
     state: dict[str, Any] = json.loads((checkpoint / "state.json").read_text("utf-8"))
     return state
 

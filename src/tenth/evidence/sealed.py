@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -49,7 +50,8 @@ def read_sealed(environment: Mapping[str, str] = os.environ) -> Sealed:
         given = json.loads(Path(environment["TENTH_SEALED"]).read_text("utf-8"))
         return Sealed(
             run=str(given["run"]), gate=int(given["gate"]), checkpoint=_path(given["checkpoint"]),
-            previous=_path(given["previous"]), data=Path(given["data"]), root=Path(given["root"]),
+            previous=_path(given["previous"]), data=_listing(Path(given["data"]), _path(given["checkpoint"])),
+            root=Path(given["root"]),
             recipe=Path(given["recipe"]), work=Path(given["work"]), prompts=tuple(map(str, given["prompts"])),
             out=Path(environment["TENTH_OUT"]), planted=_path(given.get("planted")),
         )  # fmt: skip
@@ -62,6 +64,19 @@ def read_sealed(environment: Mapping[str, str] = os.environ) -> Sealed:
 
 def _path(value: str | None) -> Path | None:
     return None if value is None else Path(value)
+
+
+def _listing(data: Path, checkpoint: Path | None) -> Path:
+    """The newest listing of the checkpoint's own phase: at a phase's last gate, `data` is the next one's."""
+    try:
+        phase = json.loads((checkpoint / "state.json").read_text("utf-8"))["phase"] if checkpoint else ""
+    except (OSError, ValueError, KeyError):  # somebody else's trainer
+        return data
+    form = re.compile(rf"data\.{re.escape(str(phase))}(?:\.([0-9]+))?\.jsonl")
+    named = [
+        (int(match[1] or 1), path) for path in data.parent.glob("data.*.jsonl") if (match := form.fullmatch(path.name))
+    ]
+    return max(named)[1] if named else data
 
 
 def log_of(sealed: Sealed) -> list[bytes]:

@@ -1,9 +1,13 @@
-"""The held-out documents of a sealed checkpoint, as text: from the files, or from a prepared folder's tokens."""
+"""The held-out documents of a sealed checkpoint, as text: from the files, or from a prepared folder's tokens.
+
+After a phase of sft these are held-out rows. Where nothing is held out (dpo, kto, self-play) there are none.
+"""
 
 from __future__ import annotations
 
+import itertools
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,7 +16,9 @@ import numpy as np
 
 from . import numbering, tokenizer
 from .data import find_prepared
-from .documents import Entry, matcher, read_bytes, read_listing, tail, to_utf8
+from .documents import Entry, fraction, matcher, read_bytes, read_listing, tail, to_utf8
+from .row_store import row_digest
+from .rows import read_rows, spoken
 from .shards import Prepared, open_prepared
 
 
@@ -32,9 +38,26 @@ def held_out_texts(
     Documents that were excluded meanwhile are left out.
     """
     excluded = matcher(exclude)
-    if found := find_prepared(listing, root):
-        return _from_tokens(open_prepared(*found), excluded, characters, documents)
+    state: dict[str, Any] = json.loads((checkpoint / "state.json").read_text("utf-8"))
+    if "corpus" not in state:
+        known = [sha256 for sha256, _ in state.get("rows", {}).get("files", ())]
+        share = float(state["recipe"]["data"]["held_out"]) if state.get("rows", {}).get("kind") == "sft" else 0.0
+        found = _held_out_rows(known, share, listing, root, excluded)
+        return [(document, text[:characters]) for document, text in itertools.islice(found, documents)]
+    if prepared := find_prepared(listing, root):
+        return _from_tokens(open_prepared(*prepared), excluded, characters, documents)
     return _from_files(checkpoint, listing, root, excluded, characters, documents)
+
+
+def _held_out_rows(
+    known: Collection[str], share: float, listing: Path, root: Path, excluded: Callable[[str], bool]
+) -> Iterator[tuple[Document, str]]:
+    for entry in read_listing(listing) if share else ():
+        if entry.sha256 in known:
+            for name, row in read_rows(root / entry.path, entry.path, "sft"):
+                digest = row_digest(row)
+                if fraction(digest) < share and not excluded(name):
+                    yield Document(name, digest), spoken(row)
 
 
 def _from_tokens(

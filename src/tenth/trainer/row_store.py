@@ -178,7 +178,7 @@ def _write(folder: Path, file: File, reader: Reader, held_out: float) -> None:
             start, middle = at, at + len(example.sequences[0])
             at += sum(map(len, example.sequences))
             number = int(where.rpartition("#")[2])
-            held = held_out > 0 and fraction(_digest(row)) < held_out
+            held = held_out > 0 and fraction(row_digest(row)) < held_out
             entries.write(_entry(start, middle, number, example.share, held))
         if not at:
             raise CorpusError("The rows were refused.", f"{file.name} has none", "leave this file out")
@@ -189,7 +189,8 @@ def _entry(start: int, middle: int, number: int, share: float, held_out: bool) -
     return np.array([(start, middle, number, share, held_out)], dtype=ENTRY).tobytes()
 
 
-def _digest(row: Row) -> str:
+def row_digest(row: Row) -> str:
+    """By which it is held out, or not."""
     return hashlib.sha256(json.dumps(row, sort_keys=True, default=str).encode()).hexdigest()
 
 

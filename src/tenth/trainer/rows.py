@@ -92,6 +92,12 @@ def refused(where: str, found: str, do: str) -> CorpusError:
     return CorpusError("A row was refused.", f"{where}: {found}", do)
 
 
+def spoken(row: Row) -> str:
+    """The text of a row for sft, without roles."""
+    parts = [row["messages"]] if row.get("messages") else [row["prompt"], row["completion"]]
+    return "".join(part if isinstance(part, str) else "\n".join(one["content"] for one in part) for part in parts)
+
+
 @dataclass
 class Reader:
     """Turns rows into examples of at most `context` + 1 tokens, and counts what it met."""

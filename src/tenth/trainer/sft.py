@@ -59,7 +59,7 @@ class Rows:
     def state(self) -> dict[str, Any]:
         """For state.json."""
         files = [[one.file.sha256, one.digest] for one in self.store.cached]
-        return {"rows": {"files": files, "report": self.store.report()}}
+        return {"rows": {"kind": self.kind, "files": files, "report": self.store.report()}}
 
     def keep(self, folder: Path, read: int) -> None:
         """For a checkpoint made after `read` rows of the order."""
