@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import json
 import math
+import re
 import tomllib
 from collections.abc import Iterator, Mapping, Sequence
+from itertools import islice, zip_longest
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +22,7 @@ from tenth.feedback.desk import Desk, people
 from tenth.sanitise import plain
 
 SAMPLES, SAMPLE_LINES, ROWS = 6, 12, 12
+NUMBER = re.compile(r"([-+−]?[\d.,]+(e[-+]?\d+)?%?|–)?")
 
 
 def pages(found: Replay, *, width: int) -> Iterator[Text]:
@@ -39,7 +42,7 @@ def pages(found: Replay, *, width: int) -> Iterator[Text]:
     yield from _section("Evidence", _evidence(found, dossier, width))
     yield from _section("Samples since the last gate (claims of the trainer)", _samples(found.path, dossier, width))
     yield from _section("Halts since the last gate", _halts(found, dossier))
-    yield from _section("Compute", _compute(dossier))
+    yield from _section("Compute", _compute(found, dossier))
     yield from _section("Protections", _protections(dossier))
     yield from _section("Who has signed this dossier", _people(found))
     yield from _section("What a consent covers, by SHA-256", _digests(dossier))
@@ -113,8 +116,10 @@ def _evidence(found: Replay, dossier: Mapping[str, Any], width: int) -> Iterator
 def _metrics(metrics: object, before: Mapping[str, Any]) -> Iterator[Text]:
     if not isinstance(metrics, dict):
         return
-    for name, value in list(metrics.items())[:ROWS]:
-        line = Text(f"  {plain(name, limit=40):<28} {_figure(value)}")
+    for name, value, bounds in islice(words.figures(metrics), ROWS):
+        line = Text(f"  {plain(name, limit=40).replace('_', ' '):<28} {_figure(value)}")
+        if bounds:
+            line.append(f" {'±' if len(bounds) == 1 else 'from'} {' to '.join(map(_figure, bounds))}")
         if name in before:
             line.append(f"   was {_figure(before[name])}", "dim")
         yield line
@@ -152,10 +157,14 @@ def _values(row: object) -> list[object]:
 
 
 def _aligned(rows: list[list[str]]) -> list[str]:
-    """Columns as wide as their widest cell, but at most 44."""
-    wide = max(map(len, rows), default=0)
-    widths = [min(44, max((len(row[place]) for row in rows if place < len(row)), default=0)) for place in range(wide)]
-    return ["  ".join(f"{cell[:44]:<{widths[place]}}" for place, cell in enumerate(row)).rstrip() for row in rows]
+    """Columns as wide as their widest cell, but at most 44; numbers stand to the right."""
+    columns = list(zip_longest(*rows, fillvalue=""))
+    widths = [min(44, max(map(len, column))) for column in columns]
+    sides = [">" if all(map(NUMBER.fullmatch, column[1:])) else "<" for column in columns]
+    return [
+        "  ".join(f"{cell[:44]:{sides[place]}{widths[place]}}" for place, cell in enumerate(row)).rstrip()
+        for row in rows
+    ]
 
 
 def samples_of(run: Path, dossier: Mapping[str, Any]) -> list[dict[str, Any]]:
@@ -187,11 +196,13 @@ def _halts(found: Replay, dossier: Mapping[str, Any]) -> Iterator[Text]:
         )
 
 
-def _compute(dossier: Mapping[str, Any]) -> Iterator[Text]:
+def _compute(found: Replay, dossier: Mapping[str, Any]) -> Iterator[Text]:
     spent, most = dossier["spent"], dossier["ceiling"]
+    before = _dossier_of(found.path, dossier["gate"] - 1)
     for name, label in (("device_seconds", "device-seconds"), ("flop", "FLOP, at most")):
         share = spent[name] / most[name]
-        yield Text(f"{label:<16} {words.amount(spent[name])} of {words.amount(most[name])} spent, {share:.0%}")
+        since = f"; {words.amount(spent[name] - before['spent'][name])} since the last gate" if before else ""
+        yield Text(f"{label:<16} {words.amount(spent[name])} of {words.amount(most[name])} spent, {share:.0%}{since}")
 
 
 def _protections(dossier: Mapping[str, Any]) -> Iterator[Text]:

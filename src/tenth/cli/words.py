@@ -6,7 +6,7 @@ import base64
 import json
 import re
 import textwrap
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from tenth.sanitise import plain
@@ -173,3 +173,17 @@ def names(people: Iterable[str]) -> str:
 
 def count(number: int, noun: str) -> str:
     return f"{number:,} {noun}" + ("" if number == 1 else "s")
+
+
+def figures(metrics: Mapping[str, Any]) -> Iterator[tuple[str, Any, tuple[Any, ...]]]:
+    """A panel's figures by name, with their bounds: ``x_error`` alone, or ``x_low`` and ``x_high``, or none."""
+    for name, value in metrics.items():
+        stem, _, end = name.rpartition("_")
+        if end in ("error", "low", "high") and stem in metrics:
+            continue
+        bounds = ((f"{name}_error",), (f"{name}_low", f"{name}_high"))
+        yield (
+            name,
+            value,
+            next((tuple(metrics[one] for one in names) for names in bounds if metrics.keys() >= {*names}), ()),
+        )

@@ -57,10 +57,10 @@ def main(sealed: Sealed) -> None:
 
 def headline(figures: Mapping[str, int]) -> str:
     words = {
-        "recipe_keys": "keys of the recipe that differ", "documents_left_out": "documents left out",
-        "not_as_pinned": "packages or pieces of code NOT AS PINNED", "steps_skipped": "steps skipped",
+        "recipe_keys": "recipe keys that differ", "documents_left_out": "documents left out",
+        "not_as_pinned": "code or packages NOT AS PINNED", "steps_skipped": "steps skipped",
     }  # fmt: skip
-    said = [f"{figures[name]} {text}" for name, text in words.items() if figures[name]]
+    said = [f"{text}: {figures[name]}" for name, text in words.items() if figures[name]]
     return ", ".join(said) or "Recipe, documents, code and packages are as they were, and no step was skipped"
 
 
