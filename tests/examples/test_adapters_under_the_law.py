@@ -1,7 +1,7 @@
 """Other people's trainers under a real supervisor: gates, a cord in mid-lease, resumption, samples, claims, curves.
 
 That the weights are those of an uninterrupted training is tested in tests/client, without a process for each tenth.
-Here all examples run at the same time, to their second gate, since each process spends seconds on imports.
+Here all examples run at the same time, and as short as it goes, since each process spends seconds on imports.
 """
 
 from __future__ import annotations
@@ -24,6 +24,8 @@ NAMES = {
     "huggingface_trainer": 900, "trl_sft": 400, "trl_dpo": 300, "trl_grpo": 100, "lightning": 900, "wandb_shim": 1,
 }  # fmt: skip
 """Example -> rows or lines of its data."""
+ONE_TENTH = {"huggingface_trainer", "trl_sft", "trl_dpo"}
+"""They end at their first gate: trl_grpo shows how their callback goes on from one. The others end at their second."""
 SHOW_SAMPLES = {"huggingface_trainer", "trl_sft", "trl_dpo", "trl_grpo", "lightning"}
 ENVIRONMENT = {"OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1", "WANDB_MODE": "offline"}
 SECONDS = 300.0
@@ -32,7 +34,7 @@ SECONDS = 300.0
 pytestmark = pytest.mark.timeout(400)  # the first test waits for all examples, on a busy machine for minutes
 
 
-def to_the_second_gate(run: Live) -> Live:
+def to_a_gate(run: Live, gate: int) -> Live:
     """Say yes to everything, but pull the cord once while it trains."""
     run.start()
     pulled = False
@@ -45,16 +47,20 @@ def to_the_second_gate(run: Live) -> Live:
             pulled = run.pull()["processes"] > 0
             time.sleep(0.1)
             assert run.status()["claims"]["step"] > 0
-        elif pulled and status["stance"] == "GATE" and status["gate"] >= 2:
+        elif pulled and status["stance"] == "GATE" and status["gate"] >= gate:
             return True
         else:
             run.act(status)
         time.sleep(0.01)
         return False
 
-    wait_for(there, f"the second gate: {run.said()[-300:]}", SECONDS)
+    wait_for(there, f"gate {gate}: {run.said()[-300:]}", SECONDS)
     run.stop()
     return run
+
+
+def gates_of(name: str) -> int:
+    return 1 if name in ONE_TENTH else 2
 
 
 def trainer_log(run: Live) -> str:
@@ -63,7 +69,7 @@ def trainer_log(run: Live) -> str:
 
 @pytest.fixture(scope="module")
 def runs(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Live]]:
-    """Every example, two tenths of it trained."""
+    """Every example, one tenth or two of it trained."""
     made = {}
     for name, count in NAMES.items():
         run = Live(
@@ -76,7 +82,7 @@ def runs(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Live]]:
         made[name] = run
     try:
         with ThreadPoolExecutor(len(made)) as pool:
-            yield dict(zip(made, pool.map(to_the_second_gate, made.values()), strict=True))
+            yield dict(zip(made, pool.map(to_a_gate, made.values(), map(gates_of, made)), strict=True))
     finally:
         for run in made.values():
             run.close()
@@ -87,9 +93,9 @@ def test_an_adapter_lives_under_the_law(name: str, runs: dict[str, Live]) -> Non
     run = runs[name]
     events = run.events()
     gates = [entry["body"] for entry in run.entries() if entry["event"] == "reached"]
-    assert len(gates) >= 2
+    assert len(gates) >= gates_of(name)
     steps = [gate["position"]["step"] for gate in gates]
-    assert steps[1] == 2 * steps[0] or abs(steps[1] - 2 * steps[0]) == 1  # a tenth is ceil(total * tenth / of)
+    assert len(gates) == 1 or abs(steps[1] - 2 * steps[0]) <= 1  # a tenth is ceil(total * tenth / of)
     assert all(isinstance(gate["claims"]["loss"], float) and gate["claims"]["step"] > 0 for gate in gates)
 
     pull = run.last("pulled")
@@ -97,14 +103,14 @@ def test_an_adapter_lives_under_the_law(name: str, runs: dict[str, Live]) -> Non
     assert "tripped" not in events
     leases = [entry["body"]["lease"]["resume"] for entry in run.entries() if entry["event"] == "leased"]
     assert leases[0] == "fresh"
-    assert {"thaw", "checkpoint"} <= set(leases)
+    assert {"thaw", *(["checkpoint"] if len(gates) > 1 else [])} <= set(leases)
 
     points = Reader(run.path).new()
     losses = {point.step for point in points if "loss" in point.values}
     assert losses >= set(range(1, steps[-1] + 1)), "every step, spikes included"
     if name in SHOW_SAMPLES:
         shown = [
-            json.loads(line) for path in run.path.glob("samples/*.jsonl") for line in path.read_text().splitlines()
+            json.loads(line) for path in run.path.glob("samples/*.jsonl") for line in path.read_bytes().splitlines()
         ]
         assert {sample["prompt"] for sample in shown} == {"All "}
     assert not isinstance(run.audit(), BrokenPromise)
