@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Iterator, Mapping
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -142,20 +143,14 @@ def _summary(folder: Path) -> Facts:
 
 
 def _metrics(metrics: Mapping[str, Any], old: Mapping[str, Any]) -> Iterator[Facts]:
-    """A figure with its interval: from ``x_error``, or from ``x_low`` and ``x_high``."""
-    for name, value in list(metrics.items())[:ROWS]:
-        stem = next((name[: -len(end)] for end in ("_error", "_low", "_high") if name.endswith(end)), None)
-        if stem in metrics:
-            continue
-        low, high = metrics.get(f"{name}_low"), metrics.get(f"{name}_high")
-        error = metrics.get(f"{name}_error")
+    """A figure with its interval, and what it was."""
+    for name, value, bounds in islice(words.figures(metrics), ROWS):
         interval = ""
-        if _real(error):
-            interval = f"± {_figure(error)}"
-        elif _real(low) and _real(high):
-            interval = f"{_figure(low)} to {_figure(high)}"
+        if bounds and all(map(_real, bounds)):
+            interval = " to ".join(map(_figure, bounds)) if len(bounds) == 2 else f"± {_figure(bounds[0])}"
         was = _figure(old[name]) if name in old else ""
-        yield {"name": plain(name, limit=60), "value": _figure(value), "interval": interval, "was": was}
+        shown = plain(name, limit=60).replace("_", " ")
+        yield {"name": shown, "value": _figure(value), "interval": interval, "was": was}
 
 
 def _tables(tables: Any) -> Iterator[Facts]:
