@@ -18,9 +18,9 @@ from tenth.forecasts.told import Told
 LEVELS = (0.005, 0.05, 0.25, 0.5, 0.75, 0.95, 0.995)
 POWERS, MEMORIES = (0.0, 0.25, 0.5), (0.05, 0.3, 0.5)
 """Exponents of the step, 0 for its logarithm, and the weight of each gate relative to the one after it."""
-PRIOR_GATES, PRIOR_SHARE, FADING = 8.0, 0.3, 0.6
-"""Before its own errors count, an error is taken to be this share of the foretold change, as if seen at so many gates.
-The weight of an error falls by the last factor from gate to gate."""
+PRIOR_GATES, PRIOR_SHARE, FADING = 16.0, 0.2, 0.8
+"""Before its own errors count, an error is taken to be this share of a change, as if seen at so many gates. From gate
+to gate the weight of what was seen before falls by the last factor."""
 REACH = (-5.0, -1.9, -0.6, 0.0, 0.6, 1.9, 5.0)
 """Where the quantiles lie, in units of the spread."""
 NAIVE = ("persistence", "extrapolation")
@@ -38,7 +38,7 @@ def naive(history: Sequence[float]) -> Mapping[str, Told]:
     if len(history) < 2:
         return {}
     return {
-        "persistence": _spread(history, lambda seen: seen[-1]),
+        "persistence": _spread(history, lambda seen: seen[-1], 1.0),
         "extrapolation": _spread(history, _last_change),
     }
 
@@ -66,13 +66,12 @@ def _line(seen: Sequence[float], power: float, memory: float) -> float:
     return (fitted + moved) / 2
 
 
-def _spread(history: Sequence[float], centre: Centre) -> Told:
+def _spread(history: Sequence[float], centre: Centre, prior_share: float = PRIOR_SHARE) -> Told:
     """Quantiles around the centre, by its errors at the gates before."""
     middle, last = centre(history), history[-1]
-    change = abs(middle - last) or abs(last - history[-2]) / PRIOR_SHARE or abs(last) * 1e-3 or 1e-9
-    squares, weights = PRIOR_GATES * (PRIOR_SHARE * change) ** 2, PRIOR_GATES
+    change = max(abs(middle - last), 0.8 * abs(last - history[-2])) or abs(last) * 1e-3 or 1e-9
+    square, weight = (prior_share * change) ** 2, PRIOR_GATES
     for number in range(2, len(history)):
-        weight = FADING ** (len(history) - 1 - number)
-        squares, weights = squares + weight * (history[number] - centre(history[:number])) ** 2, weights + weight
-    unit = math.sqrt(squares / weights)
-    return Told(LEVELS, tuple(middle + reach * unit for reach in REACH))
+        error = history[number] - centre(history[:number])
+        square, weight = (FADING * weight * square + error**2) / (FADING * weight + 1), FADING * weight + 1
+    return Told(LEVELS, tuple(middle + reach * math.sqrt(square) for reach in REACH))
