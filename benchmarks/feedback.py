@@ -2,7 +2,7 @@
 
 It is not how long a person takes to judge: that cannot be measured without people. A real server and a headless
 Chromium, and the terminal's verb in a pseudo-terminal; every answer is signed, checked, written and synced: in the
-terminal before the next pair is shown, in the page while it is.
+terminal before the next pair is shown, in the page while it is. Five answers a second, which is faster than people are.
 """
 
 from __future__ import annotations
@@ -27,6 +27,8 @@ from tenth.feedback.desk import Desk
 COMMAND = ["true"]
 KEYS = "120bs"
 LINES = 12
+PACE = 0.2
+"""Seconds from one press to the next, at least."""
 SEEN = """
 () => {
   const ask = document.getElementById("ask");
@@ -63,9 +65,11 @@ def page(run: Live, folder: Path, times: int) -> list[float]:
         tab.evaluate(SEEN)
         keys = random.Random(2)
         for number in range(1, times + 1):
+            due = time.monotonic() + PACE
             tab.keyboard.press(keys.choice(KEYS))
             while tab.evaluate("window.took.length") < number:
                 time.sleep(0.002)
+            time.sleep(max(0.0, due - time.monotonic()))
         return list(tab.evaluate("window.took"))
 
 
@@ -87,6 +91,7 @@ def terminal(run: Live, folder: Path, times: int) -> list[float]:
             os.write(ours, keys.choice(KEYS).encode())
             until(ours, rf"\b{number} judgements? in this sitting.*q.{{0,20}} leave")
             found.append((time.perf_counter() - began) * 1000)
+            time.sleep(max(0.0, PACE - found[-1] / 1000))
     finally:
         process.kill()
         process.wait()
@@ -105,7 +110,7 @@ def until(side: int, wanted: str) -> None:
 
 
 def main() -> None:
-    chosen = options(__doc__, n=(300, "answers in the page, and as many in the terminal"))
+    chosen = options(__doc__, n=(200, "answers in the page, and as many in the terminal"))
     record = Record("feedback", (__doc__ or "").partition("\n")[0], chosen)
     with workplace() as folder, Live(folder, COMMAND) as run:
         Desk(run.path, run.path.name, {}).table.add(pairs(3 * chosen.n))
