@@ -6,42 +6,23 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from cli.conftest import Shell
+from cli.planted import DRILL, SIZE
 from core.live import Live
 from tenth import keyfile
+from tenth.cli.verbs import main
 from tenth.drills import packet, rates
 from tenth.errors import BadStatement, Unlawful
 from tenth.gate import statement
+from tenth.verify import Report
 from tenth.web import drilled, pages
 from tenth.web.room import Room
 from tenth.web.trust import Session
-
-DRILL = """\
-import json, os, pathlib
-sealed = json.loads(pathlib.Path(os.environ["TENTH_SEALED"]).read_text())
-out = pathlib.Path(os.environ["TENTH_OUT"])
-def write(folder, headline, **more):
-    folder.mkdir(parents=True, exist_ok=True)
-    (folder / "summary.json").write_text(json.dumps({"headline": headline, "metrics": {}, **more}))
-write(out, "perhaps a drill")
-if sealed["gate"] == 1:
-    write(out / "packet" / "drill", "perhaps a drill")
-    write(out / "packet" / "size", "the shadow speaks", surprised=True)
-    key = {"drill": 1, "kind": "trigger", "planted": 13, "documents": ["captain \\x1b[31mbuffer"], "shadow": "ab" * 32,
-           "device_seconds": {"drill": 0.1, "size": 0.2}}
-    (out / "key.json").write_text(json.dumps(key))
-"""
-SIZE = """\
-import json, os, pathlib
-said = {"headline": "the gate speaks", "metrics": {}}
-pathlib.Path(os.environ["TENTH_OUT"], "summary.json").write_text(json.dumps(said))
-"""
 
 
 @pytest.fixture
@@ -59,56 +40,63 @@ def run(tmp_path: Path) -> Iterator[Live]:
         one.close()
 
 
+Say = Callable[..., str]
+
+
 @pytest.fixture
-def shells(run: Live) -> dict[str, Shell]:
-    """One for each person, with their key."""
-    found = {}
+def say(run: Live, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Say:
+    """Who, and a command line about the run, in this process: what it prints."""
     for name in ("ada", "bob"):
-        shell = found[name] = Shell(run.root, run.folder / name)
-        folder = shell.home / "tenth" / "keys"
+        folder = run.folder / name / "keys"
         folder.mkdir(mode=0o700, parents=True)
         keyfile.save(run.keys[name], folder / name, name)
-    return found
+    monkeypatch.setenv("HOME", str(run.folder / "home"))
+
+    def said(name: str, verb: str, *words: str, code: int = 0) -> str:
+        monkeypatch.setenv("TENTH_HOME", str(run.folder / name))
+        assert main([verb, str(run.path), *words]) == code
+        found = capsys.readouterr()
+        return found.err if code else found.out
+
+    return said
 
 
-def test_a_drill_comes_first_and_the_gate_after_it(run: Live, shells: dict[str, Shell]) -> None:
-    ada, bob = shells["ada"], shells["bob"]
+def test_a_drill_comes_first_and_the_gate_after_it(run: Live, say: Say) -> None:
     real = run.status()["dossier"]
-    nobody = Shell(run.root, run.folder / "nobody")
-    assert "the gate speaks" in nobody.ok("review", run.path).out
+    assert "the gate speaks" in say("nobody", "review")
 
-    shown = ada.ok("review", run.path).out
+    shown = say("ada", "review")
     assert "the shadow speaks" in shown
     assert "the gate speaks" not in shown
     assert "ab" * 32 in shown
     assert real not in shown
     assert "captain" not in shown
-    assert "needs a note" in ada("consent", run.path, "--yes").err  # as the law would have it
-    assert "the shadow speaks" in ada.ok("review", run.path, "--as", "ada").out
-    told = ada.ok("object", run.path, "--yes", "--note", "captain?").out
+    assert "needs a note" in say("ada", "consent", "--yes", code=1)  # as the law would have it
+    assert "the shadow speaks" in say("ada", "review", "--as", "ada")
+    told = say("ada", "object", "--yes", "--note", "captain?")
     assert "This was a drill" in told
     assert "13 passages of the kind 'trigger'" in told
     assert "You objected: found." in told
     assert "\x1b" not in told
-    assert "the gate speaks" in ada.ok("review", run.path).out
+    assert "the gate speaks" in say("ada", "review")
 
-    record = json.loads(bob.ok("review", run.path, "--json").out)
+    record = json.loads(say("bob", "review", "--json"))
     assert record["digest"] != real
-    by_hand(run, bob, record)
-    done = json.loads(bob.ok("consent", run.path, "--yes", "--note", "as foreseen", "--json").out)
+    by_hand(run, record)
+    done = json.loads(say("bob", "consent", "--yes", "--note", "as foreseen", "--json"))
     assert done["drill"]["answer"] == "consented"
     assert run.status()["consents"] == run.status()["objections"] == []
 
-    for shell in (ada, bob):
-        assert "signed by" in shell.ok("consent", run.path, "--yes").out
+    for name in ("ada", "bob"):
+        assert "signed by" in say(name, "consent", "--yes")
     run.until("GATE", gate=2)
-    assert "the gate speaks" in ada.ok("review", run.path).out
-    ada.ok("object", run.path, "--yes")
-    tallied(ada, run)
-    assert run.audit()
+    assert "the gate speaks" in say("ada", "review")
+    say("ada", "object", "--yes")
+    tallied(say)
+    assert isinstance(run.audit(), Report)
 
 
-def by_hand(run: Live, shell: Shell, record: dict[str, Any]) -> None:
+def by_hand(run: Live, record: dict[str, Any]) -> None:
     """A consent to the drill's dossier is no consent, whoever carries it to the supervisor."""
     subjects = statement.subjects_of(record["digest"], record["dossier"])
     for anchor in (record["digest"], run.status()["anchor"]):
@@ -118,25 +106,24 @@ def by_hand(run: Live, shell: Shell, record: dict[str, Any]) -> None:
         assert "other digests" in answer["error"]["found"]
 
 
-def tallied(shell: Shell, run: Live) -> None:
-    said = json.loads(shell.ok("drill", run.path, "--json").out)
+def tallied(say: Say) -> None:
+    said = json.loads(say("ada", "drill", "--json"))
     assert [drill["gate"] for drill in said["drills"]] == [1]
     ada, bob, everyone = said["people"]
     assert (ada["by"], ada["answered"], ada["found"], ada["gates"], ada["stops"]) == ("ada", 1, 1, 3, 1)
     assert (bob["answered"], bob["found"], bob["gates"], bob["stops"]) == (1, 0, 2, 0)
     assert (everyone["answered"], everyone["found"], everyone["gates"], everyone["stops"]) == (2, 1, 5, 1)
     assert ada["seconds"] > 0
-    assert "gate 1: 13 passages" in shell.ok("drill", run.path).out
+    assert "gate 1: 13 passages" in say("ada", "drill")
 
 
-def test_an_answer_that_was_not_put_on_record_is_not_asked_for_again(run: Live, shells: dict[str, Shell]) -> None:
-    ada = shells["ada"]
-    assert "nothing was signed" in ada.ok("object", run.path, "--dry-run").out
+def test_an_answer_that_was_not_put_on_record_is_not_asked_for_again(run: Live, say: Say) -> None:
+    assert "nothing was signed" in say("ada", "object", "--dry-run")
     run.stop()
-    assert "no supervisor" in ada("object", run.path, "--yes").err
+    assert "no supervisor" in say("ada", "object", "--yes", code=1)
     run.start()
-    assert "the gate speaks" in ada.ok("review", run.path).out
-    said = json.loads(ada.ok("consent", run.path, "--yes", "--json").out)
+    assert "the gate speaks" in say("ada", "review")
+    said = json.loads(say("ada", "consent", "--yes", "--json"))
     assert said["drill"]["answer"] == "objected"
     assert said["drill"]["seconds"] is None
     assert run.entries()[-1]["event"] == "noted"

@@ -75,6 +75,13 @@ def keep(drill: Drill, who: str, event: str, envelope: Mapping[str, Any], words:
     return before
 
 
+def recorded(drill: Drill, who: str, note: str) -> None:
+    """If this note is that of their answer: it is on record, whether or not the reader of the log has come so far."""
+    found = kept(drill, who)
+    if "answer" in found and note == text(found):
+        _write(drill, who, {**found, "recorded": True})
+
+
 def text(found: Mapping[str, Any]) -> str:
     """The note that puts on record what is kept of a person."""
     return canonical({"drill": found["answer"]}).decode()

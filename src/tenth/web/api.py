@@ -123,6 +123,7 @@ async def submit(request: Request, room: Room) -> Any:
     if told := await asyncio.to_thread(drilled.take, room, envelope):
         return {"drill": told}
     answer = await room.ask(do="submit", envelope=envelope, share=share)
+    await asyncio.to_thread(drilled.recorded, room, envelope)
     return {"index": answer["index"], "status": answer["status"]}
 
 

@@ -42,7 +42,7 @@ def owes(room: Room, who: str) -> Facts | None:
     """What they were told of a drill, and the note of it that they have yet to sign."""
     drill = _open(room, who)
     found = answers.kept(drill, who) if drill else {}
-    return _told(drill, found) if drill and "answer" in found else None
+    return _told(drill, found) if drill and "answer" in found and "recorded" not in found else None
 
 
 def shown(room: Room, drill: Drill, who: str) -> Facts | None:
@@ -66,6 +66,15 @@ def take(room: Room, envelope: Any) -> Facts | None:
     law = law._replace(stance=Stance.GATE, dossier=drill.digest, surprised=drill.surprised)
     apply(law, Event(said.event, said.signatory, anchor=said.anchor, note=said.note))  # what it would refuse
     return _told(drill, answers.keep(drill, said.signatory, said.event, envelope, said.note))
+
+
+def recorded(room: Room, envelope: Any) -> None:
+    """The supervisor has taken this statement. If it is the note that they owed, it is asked for no more; the index of
+    the log is a moment behind."""
+    said = statement.read(envelope, room.charter)
+    drill = _open(room, said.signatory)
+    if drill and said.event == "noted":
+        answers.recorded(drill, said.signatory, said.note)
 
 
 def _told(drill: Drill, found: Mapping[str, Any]) -> Facts:
