@@ -7,7 +7,6 @@ Without a descriptor it only attacks, and prints a row for each probe. Whoever s
 
 from __future__ import annotations
 
-import base64
 import json
 import os
 import socket
@@ -70,7 +69,7 @@ def attacked() -> list[dict[str, Any]]:
 
 def _zygote(descriptor: int) -> subprocess.Popen[bytes]:
     given = {
-        "filter": base64.b64encode(policy.program()).decode(),
+        "filter": policy.program().hex(),
         "modules": list(MODULES),
         "answer_bytes": wire.MAX_ANSWER,
     }

@@ -1,9 +1,9 @@
 """How a jail is asked: programs go down, and what became of each comes up. Standard library only.
 
-A jail is one or more zygotes (zygote.py), each behind a socket pair of records (SOCK_SEQPACKET), every record one
-bounded line of JSON. Down go two per program: a head that the zygote reads, and a body that only the program's own
-process reads. Up comes one: a head, and the two texts whose lengths it gives. What comes up is a claim of code that
-nobody trusts: it is looked at here, outside, and never evaluated.
+A jail is one or more zygotes (zygote.py), each behind a socket pair of records (SOCK_SEQPACKET), each of them bounded.
+Down go two per program: a head that the zygote reads, its number and its seconds, and a body of JSON that only the
+program's own process reads. Up comes one: a head of JSON, and the two texts whose lengths it gives. What comes up is a
+claim of code that nobody trusts: it is looked at here, outside, and never evaluated.
 
 **Expected outputs never go down.** Whoever asks compares what came up with them; see ``Outcome.answers``.
 """
@@ -122,9 +122,12 @@ class Outcome:
         return tuple(text == spell(value) for text, value in zip(texts, expected, strict=False))
 
 
+_spelled = json.JSONEncoder(sort_keys=True, separators=(",", ":"), allow_nan=False).encode
+
+
 def spell(value: Json) -> str:
     """The one spelling of a JSON value. ``True`` is not ``1``, and ``1`` is not ``1.0``. Raises ValueError."""
-    return json.dumps(value, sort_keys=True, separators=(",", ":"), allow_nan=False)
+    return _spelled(value)
 
 
 class Jail:
@@ -221,7 +224,6 @@ class _Zygote:
     def ask(self, number: int, program: Program) -> Outcome | None:
         """Send it down; an outcome at once if it cannot be sent."""
         limits = program.limits
-        head = {"id": number, "seconds": limits.seconds}
         body = {
             "source": program.source,
             "entry": program.entry,
@@ -233,7 +235,7 @@ class _Zygote:
         if len(line) > MAX_BODY:
             return Outcome(OVERSIZED, (), f"{len(line)} bytes", 0.0, 0.0)
         try:
-            self.link.sendall(json.dumps(head).encode())
+            self.link.sendall(f"{number} {limits.seconds}".encode())
             self.link.sendall(line)
         except OSError as error:
             raise _gone(error.strerror or str(error)) from None

@@ -8,20 +8,20 @@ fork, from a socket that keeps records apart; what it answers passes through two
 
 from __future__ import annotations
 
-import base64
 import ctypes
 import gc
-import importlib
 import json
 import os
 import resource
 import select
 import signal
-import socket
 import sys
 import time
 import warnings
-from typing import Any
+
+TYPE_CHECKING = False  # every module here lies in every program's memory: its pages are what a fork costs
+if TYPE_CHECKING:
+    from typing import Any
 
 LINK, NULL, SAID_TO, ANSWER_TO = 3, 0, (1, 2), 3
 MAX_HEAD, MAX_BODY = 256, 1 << 17
@@ -29,7 +29,8 @@ PR_SET_CHILD_SUBREAPER, PR_SET_SECCOMP, MODE_FILTER = 36, 22, 2
 MOST_SAID = 4_096
 START_SECONDS = 15.0
 """For a forked process to come as far as the program."""
-TICK_SECONDS = 0.25
+FIRST_SECONDS, TICK_SECONDS = 0.02, 0.25
+"""How long a program is left alone before it is looked at, at first, and at most."""
 BEGUN = b" "
 """Its first word in the pipe of answers: from here on the program's time counts."""
 NOT_SEALED = 70
@@ -38,7 +39,7 @@ WARM: tuple[str, str, list[list[Any]]] = ("def f(x):\n    return [one * 2 for on
 """Run a few times before the first fork: what Python makes ready once, it need not make ready in every child."""
 
 _spell = json.JSONEncoder(allow_nan=False).encode
-
+_read = json.JSONDecoder().raw_decode
 _prctl = ctypes.CDLL(None, use_errno=True).prctl
 
 
@@ -52,11 +53,10 @@ def main(descriptor: int, settings: dict[str, Any]) -> None:
     if descriptor != LINK:
         os.dup2(descriptor, LINK)
     os.closerange(LINK + 1, 4096)
-    link = socket.socket(fileno=LINK)
-    code = base64.b64decode(settings["filter"])
+    code = bytes.fromhex(settings["filter"])
     screen = _Instructions(len(code) // 8, code)
     for name in settings["modules"]:
-        importlib.import_module(name)
+        __import__(name)
     for name in [one for one in sys.modules if one.partition(".")[0] in ("ctypes", "_ctypes")]:
         del sys.modules[name]
     sys.meta_path.clear()  # what is not here by now cannot be had; the filter is what forbids it
@@ -69,77 +69,91 @@ def main(descriptor: int, settings: dict[str, Any]) -> None:
         _answers(*WARM)
     gc.collect()
     gc.freeze()
-    link.sendall(b'{"ready":1}')
-    answer, said = bytearray(settings["answer_bytes"] + 1), bytearray(settings["answer_bytes"] + 1)
-    while head := link.recv(MAX_HEAD):
-        wanted = json.loads(head)
-        _one(link, screen, wanted["id"], wanted["seconds"], answer, said)
+    os.write(LINK, b'{"ready":1}')
+    answer, said = _Pipe(settings["answer_bytes"]), _Pipe(settings["answer_bytes"])
+    while head := os.read(LINK, MAX_HEAD):
+        number, seconds = head.split()
+        _one(screen, int(number), float(seconds), answer, said)
 
 
-def _one(link: socket.socket, screen: _Instructions, number: int, seconds: float, answer: Any, said: Any) -> None:
-    answer_from, answer_to = os.pipe()
-    said_from, said_to = os.pipe()
+class _Pipe:
+    """What programs write, one after the other, into the same pipe: empty before each, and its buffer wiped."""
+
+    def __init__(self, most: int) -> None:
+        self.source, self.target = os.pipe()
+        os.set_blocking(self.source, False)
+        self.buffer, self.length = bytearray(most + 1), 0
+
+    def drained(self) -> bool:
+        """Take what is there; is it no more than it may be?"""
+        try:
+            self.length += os.readv(self.source, [memoryview(self.buffer)[self.length :]])
+        except BlockingIOError:  # nothing
+            pass
+        return self.length < len(self.buffer)
+
+    def empty(self) -> None:
+        """Nobody writes any more: forget what was written."""
+        while True:
+            full = not self.drained()
+            self.buffer[: self.length] = bytes(self.length)
+            self.length = 0
+            if not full:
+                return
+
+
+def _one(screen: _Instructions, number: int, seconds: float, answer: _Pipe, said: _Pipe) -> None:
     began = time.perf_counter()
     pid = os.fork()
     if pid == 0:
         try:
-            _become(link, screen, answer_to, said_to)
+            _become(screen, answer.target, said.target)
         finally:
             os._exit(NOT_SEALED)
-    os.close(answer_to)
-    os.close(said_to)
-    end, lengths = _watch(pid, {answer_from: answer, said_from: said}, seconds)
+    end = _watch(pid, answer, said, seconds)
     _, status, used = os.wait4(pid, 0)
+    if not end and not (answer.drained() and said.drained()):
+        end = "flooded"
     if not end:
         code = os.waitstatus_to_exitcode(status)
         end = f"exit {code}" if code >= 0 else f"signal {-code}"
-    os.close(answer_from)
-    os.close(said_from)
-    taken = {"seconds": time.perf_counter() - began, "cpu_seconds": used.ru_utime + used.ru_stime}
-    answered, heard = lengths[answer_from], min(lengths[said_from], MOST_SAID)
-    if answered == 0:
+    if answer.length == 0:
         sys.exit("tenth: a program could not be begun")  # it may not have taken its body from the socket
-    if end == "flooded":
-        answered = 1
-    facts = {"id": number, "end": end, "answer": answered - len(BEGUN), "said": heard, **taken}
-    line = json.dumps(facts).encode() + b"\n"
-    link.sendmsg([line, memoryview(answer)[len(BEGUN) : answered], memoryview(said)[:heard]])
-    for buffer, length in ((answer, lengths[answer_from]), (said, lengths[said_from])):
-        buffer[:length] = bytes(length)
+    answered, heard = 1 if end == "flooded" else answer.length, min(said.length, MOST_SAID)
+    taken, cpu = time.perf_counter() - began, used.ru_utime + used.ru_stime
+    facts = f'"id":{number},"end":"{end}","answer":{answered - len(BEGUN)},"said":{heard}'
+    line = f'{{{facts},"seconds":{taken},"cpu_seconds":{cpu}}}\n'.encode()
+    os.writev(LINK, [line, memoryview(answer.buffer)[len(BEGUN) : answered], memoryview(said.buffer)[:heard]])
+    answer.empty()
+    said.empty()
     _nobody_is_left()
 
 
-def _watch(pid: int, buffers: dict[int, bytearray], seconds: float) -> tuple[str, dict[int, int]]:
-    """Read until the program's process has ended, or kill it: ``(how we ended it, if we did; bytes of each pipe)``."""
+def _watch(pid: int, answer: _Pipe, said: _Pipe, seconds: float) -> str:
+    """Wait until the program's process has ended, or kill it: how we ended it, if we did.
+
+    Most programs end within the first tick, and wake us once. What a longer one writes is taken tick by tick.
+    """
     process = os.pidfd_open(pid)
     poll = select.poll()
-    lengths = dict.fromkeys(buffers, 0)
-    for descriptor in (process, *buffers):
-        poll.register(descriptor, select.POLLIN)
-    left, begun, end = START_SECONDS, False, ""
+    poll.register(process, select.POLLIN)
+    left, begun, end, tick = START_SECONDS, False, "", FIRST_SECONDS
     while not end:
-        if not begun and any(lengths.values()):
-            left, begun = seconds, True
-        before, most = time.monotonic(), max(0.0, min(left, TICK_SECONDS))
-        events = dict(poll.poll(1000 * most))
-        left -= min(time.monotonic() - before, most)  # whoever is frozen in between loses a tick and no more
-        if not events and left <= 0:
-            end = "timeout"
-        for descriptor in [one for one in buffers if one in events]:
-            view = memoryview(buffers[descriptor])[lengths[descriptor] :]
-            count = os.readv(descriptor, [view])
-            lengths[descriptor] += count
-            if count == len(view):
-                end = "flooded"
-            elif count == 0:
-                poll.unregister(descriptor)
-                events.pop(descriptor)
-        if list(events) == [process]:  # nothing is left to read
+        before, most = time.monotonic(), max(0.0, min(left, tick))
+        if poll.poll(1000 * most):
             break
+        left -= min(time.monotonic() - before, most)  # whoever is frozen in between loses a tick and no more
+        tick = min(2 * tick, TICK_SECONDS)
+        if not answer.drained() or not said.drained():
+            end = "flooded"
+        elif not begun and answer.length:
+            left, begun = seconds, True
+        elif left <= 0:
+            end = "timeout"
     if end:
         os.kill(pid, signal.SIGKILL)
     os.close(process)
-    return end, lengths
+    return end
 
 
 def _nobody_is_left() -> None:
@@ -154,9 +168,9 @@ def _nobody_is_left() -> None:
 # --- in the program's own process -------------------------------------------------------------------------------------
 
 
-def _become(link: socket.socket, screen: _Instructions, answer_to: int, said_to: int) -> None:
+def _become(screen: _Instructions, answer_to: int, said_to: int) -> None:
     """Take the program from the socket, let go of everything, close the door, run it."""
-    body = json.loads(link.recv(MAX_BODY))
+    body = _read(os.read(LINK, MAX_BODY).decode())[0]
     for place in SAID_TO:
         os.dup2(said_to, place)
     os.dup2(answer_to, ANSWER_TO)  # over the link
