@@ -35,6 +35,8 @@ def test_a_life(
 
     # the list says whom the run waits for, and leads to its gate
     ada.until(ada.page, "waiting for ada and bob", ".run")
+    (run.path / "alarms.jsonl").write_text("{}\n")  # a watcher beside the run keeps what it raises there
+    ada.until(ada.page, "waiting for ada and bob; alarms: 1", ".run")
     ada.page.locator(".run").click()
     page = ada.page
     page.wait_for_url("**/gate")

@@ -83,6 +83,15 @@ def standing(run: Path) -> dict[str, Any]:
     return {**found, "count": len(rows), "newest": rows[-1] if rows else None}
 
 
+def count(run: Path) -> int:
+    """How many were raised, as far as a follower kept them."""
+    try:
+        with (run / NAME).open("rb") as file:
+            return file.read(MOST_BYTES).count(b"\n")
+    except OSError:
+        return 0
+
+
 def words(found: dict[str, Any], *, live: bool) -> str:
     """One line; empty where there is nothing to say."""
     newest, asked, said = found["newest"], ", ".join(found["asked"]), []

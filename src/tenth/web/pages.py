@@ -52,7 +52,12 @@ def embedded(value: Any) -> Markup:
 
 
 def waiting(room: Room) -> str:
-    """Who must act now, in a few words."""
+    """Who must act now, in a few words, and how many alarms there were."""
+    said = f"alarms: {room.alarms}" if room.alarms else ""
+    return "; ".join(filter(None, (_waiting(room), said)))
+
+
+def _waiting(room: Room) -> str:
     status = room.status
     stance = status.get("stance", "")
     if room.broken:

@@ -17,6 +17,7 @@ from typing import Any
 
 from tenth import charter as charters
 from tenth.charter import Charter
+from tenth.cli import raised
 from tenth.cli.find import is_run
 from tenth.errors import BrokenPromise, RunRefused, TenthError, WrongInput
 from tenth.web.index import Index
@@ -61,6 +62,8 @@ class Room:
         self.broken: dict[str, str] | None = None
         self.trouble = ""
         """Why this page cannot follow the run; what it shows is old then."""
+        self.alarms = 0
+        """What a watcher beside the run has raised (tenth.cli.raised)."""
         self.indexing = True
         self.version = 0
         """Rises whenever status or progress changes."""
@@ -90,6 +93,7 @@ class Room:
             return 0
         try:
             moved = await asyncio.to_thread(self.index.update)
+            alarms = await asyncio.to_thread(raised.count, self.path)
         except BrokenPromise as error:
             self.broken, moved = {**error.parts(), "promise": str(error.promise)}, 0
             self.version += 1
@@ -98,8 +102,8 @@ class Room:
             self.version += said != self.trouble
             self.trouble = said
         else:
-            self.version += bool(self.trouble)
-            self.trouble = ""
+            self.version += bool(self.trouble) + (alarms != self.alarms)
+            self.trouble, self.alarms = "", alarms
         if moved < BEHIND and self.indexing:
             self.indexing = False
             self.version += 1

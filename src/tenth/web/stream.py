@@ -58,6 +58,7 @@ def brief(room: Room) -> dict[str, Any]:
         "broken": room.broken,
         "trouble": room.trouble,
         "indexing": room.indexing,
+        "alarms": room.alarms,
     }
 
 

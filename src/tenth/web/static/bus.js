@@ -13,7 +13,7 @@ import { pulse } from "./pulse.js";
  * @typedef {{idx: number, time: string, event: string, words: string}} Entry
  * @typedef {{step?: number, tokens?: number, loss?: number | null, metrics?: Record<string, number>}} Progress
  * @typedef {{run: string, status: Status, live: boolean, progress: Progress, pace: number | null,
- *   broken: Record<string, string> | null, trouble: string, indexing: boolean}} Brief
+ *   broken: Record<string, string> | null, trouble: string, indexing: boolean, alarms: number}} Brief
  * @typedef {Partial<Brief> & {run: string, samples?: Sample[], entries?: Entry[], first?: number}} News
  */
 

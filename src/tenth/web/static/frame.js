@@ -12,8 +12,11 @@ export const STANCES = /** @type {Record<string, string>} */ ({
   GATHERING: "gathering evidence", GATE: "at a gate", RUNNING: "training", HALTED: "halted", CLOSED: "closed",
 });
 
-/** Who must act now. @param {Brief} brief */
-export const waiting = ({ status, live, broken, trouble }) => {
+/** Who must act now, and how many alarms there were. @param {Brief} brief */
+export const waiting = (brief) => [waitsFor(brief), brief.alarms ? `alarms: ${brief.alarms}` : ""].filter(Boolean).join("; ");
+
+/** @param {Brief} brief */
+const waitsFor = ({ status, live, broken, trouble }) => {
   const stance = status?.stance ?? "";
   if (broken) return "promise 7 is broken: look at the log";
   if (trouble) return trouble;
@@ -51,13 +54,13 @@ export const frame = (heard) => {
   const run = document.body.dataset.run ?? "";
   const facts = given();
   /** @type {Brief} */
-  const known = { run, status: facts.status, live: facts.live, progress: facts.progress, pace: facts.pace, broken: facts.broken, trouble: facts.trouble, indexing: facts.indexing };
+  const known = { run, status: facts.status, live: facts.live, progress: facts.progress, pace: facts.pace, broken: facts.broken, trouble: facts.trouble, indexing: facts.indexing, alarms: facts.alarms };
   stand(known);
   cord(run);
   listen(run, facts.cursor, (all) => {
     for (const news of all) {
       if (news.run !== run) continue;
-      for (const name of /** @type {(keyof Brief)[]} */ (["status", "live", "progress", "pace", "broken", "trouble", "indexing"])) {
+      for (const name of /** @type {(keyof Brief)[]} */ (["status", "live", "progress", "pace", "broken", "trouble", "indexing", "alarms"])) {
         if (name in news) /** @type {any} */ (known)[name] = news[name];
       }
       stand(known);
