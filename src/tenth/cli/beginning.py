@@ -53,6 +53,7 @@ level = {level}
 [watch]
 samples_per_minute = 12
 unwatched = "go"           # "wait" freezes the run while nobody watches
+# alarms = ["loss"]        # reports whose alarms pull the cord; see tenth alarms
 prompts = {prompts}
 
 # Each writes one part of the dossier that is laid before you at every gate.
