@@ -173,11 +173,11 @@ def test_evidence_is_kept_in_as_well(live: Callable[..., Live]) -> None:
     theft += "for name in ('supervisor.key','log/heads','control.sock'):\n    found.append((run/name).exists())\n"
     theft += "for name in ('work/new','checkpoints/01/state','gates/00/dossier.json'):\n"
     theft += "    try: (run/name).write_text('x')\n    except OSError: pass\n"
-    theft += "(p/'summary.json').write_text(str(found))"
+    theft += "(p/'summary.json').write_text('{\"found\": %s}' % str(found).lower())"
     run = live(evidence=[("theft", [PYTHON, "-c", theft])], level="full", env={"STEPS": 10}).start()
     run.run_to("GATE", gate=1)
     panel = run.path / run.dossier()["evidence"][0]["path"]
-    assert json.loads((panel / "summary.json").read_text().lower()) == [False, False, False]
+    assert json.loads((panel / "summary.json").read_text()) == {"found": [False, False, False]}
     assert not (run.path / "work" / "new").exists()
 
 

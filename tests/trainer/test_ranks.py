@@ -31,7 +31,7 @@ from trainer.tiny import BFLOAT16, TINY
 
 Supervise = Callable[..., FakeSupervisor]
 FLOAT32 = TINY.replace("[train]", '[train]\nprecision = "float32"').replace("batch = 4", "batch = 16")
-TIED = FLOAT32.replace("[model]", "[model]\ntied = true")
+LARGE = FLOAT32.replace("batch = 16", "batch = 48")
 
 
 def recipe(lines: str, base: str = FLOAT32) -> str:
@@ -68,13 +68,14 @@ def different(one: dict[str, Tensor], other: dict[str, Tensor]) -> list[str]:
 
 
 SHARDED = 'ranks = 2\nparallel = "fsdp"'
+PIECES = "accumulate = 2\nrecompute = true"
 
 
 def assert_same_way(alone: FakeSupervisor, many: FakeSupervisor) -> Outcome:
-    """Five steps; the weights and the loss of one process, to what another order of float32 sums leaves of them."""
+    """A few steps; the weights and the loss of one process, to what another order of float32 sums leaves of them."""
     expected, outcome = alone.in_this_process(here).of("progress")[-1], train(many)
     found = outcome.of("progress")[-1]
-    assert found["step"] == expected["step"] == 5
+    assert found["step"] == expected["step"] >= 4
     assert found["loss"] == pytest.approx(expected["loss"], rel=1e-4)
     assert found["metrics"]["grad_norm"] == pytest.approx(expected["metrics"]["grad_norm"], rel=1e-3)
     assert found["tokens"] == expected["tokens"]
@@ -82,24 +83,49 @@ def assert_same_way(alone: FakeSupervisor, many: FakeSupervisor) -> Outcome:
     return outcome
 
 
-def test_replicated_on_four_ranks_in_two_pieces_it_goes_the_way_of_one(supervise: Supervise) -> None:
-    lines = "ranks = 4\naccumulate = 2\nrecompute = true"
-    assert_same_way(supervise("alone", FLOAT32), supervise("many", recipe(lines)))
+# Every rank is a process that imports torch, seconds of processor time: so one test tells several things of its ranks.
 
 
-def test_sharded_on_two_ranks_it_goes_the_way_of_one_and_each_holds_its_share(supervise: Supervise) -> None:
-    """With a tied head, in two pieces, and with samples; the checkpoint is whole tensors in parts."""
-    alone = supervise("alone", TIED)
-    many = supervise("many", recipe(f"{SHARDED}\naccumulate = 2\nrecompute = true", TIED), samples_per_minute=6000)
-    outcome = assert_same_way(alone, many)
+def test_replicated_on_three_ranks_it_goes_the_way_of_one_and_ends_bitwise_the_same_in_two_tenths(
+    supervise: Supervise,
+) -> None:
+    """In two pieces each; three, since sums of two come to the same in any order."""
+    lines = recipe(f"ranks = 3\n{PIECES}", LARGE)
+    alone, parts, whole = (
+        supervise("alone", LARGE, of=2),
+        supervise("parts", lines, of=2),
+        supervise("whole", lines, of=1),
+    )
+    assert_same_way(alone, parts)
+    train(parts), train(whole)
+    assert different(end(whole), end(parts)) == []
+
+
+def test_sharded_on_two_ranks_it_goes_the_way_of_one_and_ends_bitwise_the_same_after_a_kill(
+    supervise: Supervise,
+) -> None:
+    """With a tied head, in two pieces, and with samples; each holds its share, and the checkpoint is in parts."""
+    tied = LARGE.replace("[model]", "[model]\ntied = true")
+    lines = recipe(f"{SHARDED}\n{PIECES}", tied)
+    alone, whole = supervise("alone", tied, of=2), supervise("whole", lines, of=1)
+    parts = supervise("parts", lines, of=2, samples_per_minute=6000)
+    outcome = assert_same_way(alone, parts)
     assert outcome.of("sample")
-    whole = sum(tensor.nbytes for name, tensor in end(alone).items() if "random" not in name)
+    everything = sum(tensor.nbytes for name, tensor in end(alone).items() if "random" not in name)
     held = [int(word) for word in re.findall(r"rank \d of 2 holds (\d+) bytes", outcome.output)]
     assert len(held) == 2
-    assert max(held) < 0.55 * whole
-    assert sum(held) == pytest.approx(whole, rel=0.01)
-    assert many.resume is not None
-    assert_in_parts(many.resume)
+    assert max(held) < 0.55 * everything
+    assert sum(held) == pytest.approx(everything, rel=0.01)
+
+    with training(parts) as (process, _):
+        others = children(process.pid)
+        process.send_signal(signal.SIGKILL)
+    assert len(others) == 1
+    gone(others)
+    train(parts), train(whole)
+    assert different(end(whole), end(parts)) == []
+    assert whole.resume is not None
+    assert_in_parts(whole.resume)
 
 
 def assert_in_parts(folder: Path) -> None:
@@ -155,33 +181,13 @@ def test_recomputing_changes_no_bit_and_keeps_less(supervise: Supervise) -> None
 
 
 def test_any_number_of_ranks_goes_on_from_a_checkpoint(supervise: Supervise) -> None:
-    """Sharded on four, replicated on two, alone, sharded on two: as if it had been alone all the time."""
-    alone, moving = supervise("alone", FLOAT32), supervise("moving", FLOAT32)
-    for lines in (SHARDED.replace("2", "4"), "ranks = 2", "", SHARDED):
+    """Sharded on three, alone, sharded on two: as if it had been alone all the time."""
+    alone, moving = supervise("alone", LARGE), supervise("moving", LARGE)
+    for lines in (SHARDED.replace("2", "3"), "", SHARDED):
         alone.in_this_process(here)
-        moving.recipe.write_text(recipe(lines))
-        train(moving)
+        moving.recipe.write_text(recipe(lines, LARGE))
+        train(moving) if lines else moving.in_this_process(here)
     assert_near(end(alone), end(moving))
-
-
-def test_three_ranks_end_bitwise_the_same_in_one_tenth_and_in_two(supervise: Supervise) -> None:
-    """Three, since sums of two come to the same in any order."""
-    lines, base = "ranks = 3", FLOAT32.replace("batch = 16", "batch = 48")
-    whole, parts = supervise("whole", recipe(lines, base), of=1), supervise("parts", recipe(lines, base), of=2)
-    train(whole), train(parts, 2)
-    assert different(end(whole), end(parts)) == []
-
-
-def test_sharded_ranks_end_bitwise_the_same_after_a_kill(supervise: Supervise) -> None:
-    whole, parts = supervise("whole", recipe(SHARDED), of=1), supervise("parts", recipe(SHARDED), of=2)
-    train(whole), train(parts)
-    with training(parts) as (process, _):
-        others = children(process.pid)
-        process.send_signal(signal.SIGKILL)
-    assert len(others) == 1
-    gone(others)
-    train(parts)
-    assert different(end(whole), end(parts)) == []
 
 
 @contextmanager
