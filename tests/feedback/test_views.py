@@ -96,11 +96,20 @@ def test_a_batch_can_be_made_again_after_the_table_has_grown(sitting: Sitting) -
     sitting.judge("ada", late, "first")
     assert batch.check(sitting.read().table, name) == told
     path = sitting.folder / "feedback" / f"{name}.jsonl"
-    path.write_bytes(path.read_bytes().replace(b"left 1", b"evil 1"))
+    whole = path.read_bytes()
+    path.write_bytes(whole.replace(b"left 1", b"evil 1"))
     with pytest.raises(BadStatement, match="another digest"):
         batch.check(table, name)
-    path.with_suffix(".json").unlink()
-    path.write_bytes(b"")
+    for note in (
+        b"[]\n",
+        b'{"counts":[],"least_gate":0,"view":"dpo"}\n',
+        b'{"counts":{"ada":"9"},"least_gate":0,"view":"dpo"}\n',
+    ):
+        made_of = path.with_suffix(".json")
+        made_of.write_bytes(note)
+        path.write_bytes(whole)
+        with pytest.raises(BadStatement, match="cannot be checked"):
+            batch.check(table, name)
     assert not batch.review(table, {"feedback": {"batches": [name]}})[0][0]
     assert batch.review(table, {"feedback": {}}) == []
 

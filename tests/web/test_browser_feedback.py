@@ -69,7 +69,9 @@ def test_keys_only(run: Live, serve: Callable[..., Served], person: Callable[...
     lin = person(served, "lin")
     page = lin.tab(f"/r/{run.name}/feedback")
     page.locator("#second pre").wait_for()
-    assert findings(page) == []
+    for theme in ("dark", "light"):
+        page.emulate_media(color_scheme=theme)
+        assert findings(page) == []
     said = []
     for key in ("1", "2", "0", "b", "s", "f"):
         said.append((key, shown(page)))

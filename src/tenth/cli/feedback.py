@@ -169,7 +169,11 @@ def _write(rows: list[dict[str, object]], output: Path) -> None:
 @run_argument
 @view_option
 @click.option(
-    "--tenths", type=click.IntRange(1), default=2, show_default=True, help="Samples of this many tenths, the newest."
+    "--tenths",
+    type=click.IntRange(1),
+    default=pairs.TENTHS,
+    show_default=True,
+    help="Samples of so many tenths, the newest.",
 )
 @click.option("--keep", is_flag=True, help="Train on the batches that the recipe names already as well.")
 @key_options

@@ -20,15 +20,7 @@ from tenth.feedback.desk import Annotator
 from tenth.feedback.events import Event
 from tenth.sanitise import plain
 
-PAIR_KEYS: Mapping[str, str] = {
-    "1": "first",
-    "2": "second",
-    "0": "tie",
-    "t": "tie",
-    "b": "bad",
-    "s": "skip",
-    "f": "flag",
-}
+PAIR_KEYS: Mapping[str, str] = {"1": "first", "2": "second", "0": "tie", "b": "bad", "s": "skip", "f": "flag"}
 GRADE_KEYS: Mapping[str, str] = {"1": "useful", "2": "junk", "3": "unsafe", "s": "skip"}
 PAIR_LEGEND = (
     ("1", "first"), ("2", "second"), ("0", "tie"), ("b", "both bad"), ("s", "skip"), ("e", "edit first"),
@@ -47,7 +39,7 @@ class Judging:
     def __init__(self, annotator: Annotator, kind: str, console: Console | None = None) -> None:
         self.me, self.kind, self.console = annotator, kind, console or Console()
         self.ask: Ask | None = None
-        self.page, self.done, self.notice = 0, 0, ""
+        self.page, self.notice = 0, ""
         self._since = 0.0
         self._said: list[tuple[Event, Ask]] = []
         """What was said here, and to what: for undo."""

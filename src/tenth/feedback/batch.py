@@ -72,7 +72,7 @@ def check(table: Table, name: str) -> str:
         if not is_digest(name) or digest(read_plain(table.folder / f"{name}.jsonl")) != name:
             raise BadStatement(f"the batch {name[:16]} is not what was signed", "its bytes have another digest")
         made = _made(decode(read_plain(table.folder / f"{name}.json")[:-1], "the note"))
-    except (OSError, KeyError, TypeError) as error:
+    except (OSError, AttributeError, TypeError) as error:
         raise BadStatement(f"the batch {name[:16]} cannot be checked", str(error)[:200]) from None
     data, events = make(table, made)
     if digest(data) != name:
@@ -82,7 +82,8 @@ def check(table: Table, name: str) -> str:
 
 def _made(note: Any) -> Made:
     made = Made(**note)
-    if made.view not in VIEWS or type(made.least_gate) is not int or not isinstance(made.counts, dict):
+    numbers = [made.least_gate, *made.counts.values()]
+    if made.view not in VIEWS or not all(type(number) is int for number in numbers):
         raise TypeError("the note beside it says something else")
     return made
 
