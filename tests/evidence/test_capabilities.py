@@ -112,6 +112,19 @@ def test_without_a_jail_programs_are_ranked_and_the_panel_says_so(
     assert found["tables"][0]["columns"] == ["family", "now"], "nothing to compare, no arrow"
 
 
+def test_inspect_reads_the_logs(sealed: Sealed, monkeypatch: pytest.MonkeyPatch) -> None:
+    inspect = pytest.importorskip("inspect_ai.log", reason="it brings fifty packages and is none of our dependencies")
+    monkeypatch.setattr(capabilities, "ITEMS", 24)
+    capabilities.main(sealed)
+    log = inspect.read_eval_log(str(sealed.out / "now.eval"))
+    assert log.status == "success"
+    assert len(log.samples) == summary(sealed)["metrics"]["items"]
+    summaries = inspect.read_eval_log_sample_summaries(str(sealed.out / "now.eval"))
+    assert {one.id for one in summaries} == {one.id for one in log.samples}
+    one = inspect.read_eval_log_sample(str(sealed.out / "now.eval"), id=log.samples[0].id, epoch=1)
+    assert {"right", "bits_per_byte"} == one.scores.keys()
+
+
 def test_numbers_that_are_not_finite_are_no_evidence(reader: Reader) -> None:
     weight = reader.model.lm_head.weight
     kept = weight.detach().clone()

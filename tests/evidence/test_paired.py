@@ -53,6 +53,7 @@ def test_no_failure_in_n_items_is_not_certainty() -> None:
     assert found.direction == 0
     assert 1 / 60 < found.detectable < 6 / 60
     assert found.low < 0 < found.high
+    assert shares([False] * 3, [True] * 3).direction == 0, "three items show nothing"
 
 
 def test_a_change_that_items_can_show_has_an_arrow() -> None:

@@ -65,10 +65,17 @@ command = ["tenth-evidence", "bpb"]
 name = "completions"
 command = ["tenth-evidence", "completions"]
 
-# What changed since the last approved checkpoint, and why; it takes up to a minute a gate (docs/evidence.md).
+# What changed since the last approved checkpoint, and why; what it can do now; and what is different about the run.
+# The first two take up to a minute a gate each (docs/evidence.md).
 # [[evidence]]
 # name = "diff"
 # command = ["tenth-evidence", "diff"]
+# [[evidence]]
+# name = "capabilities"
+# command = ["tenth-evidence", "capabilities"]
+# [[evidence]]
+# name = "changes"
+# command = ["tenth-evidence", "changes"]
 
 # The people. Only all signatories together can start a tenth; any one of them, and any watcher, can stop it.
 {people}

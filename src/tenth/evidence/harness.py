@@ -16,7 +16,7 @@ from typing import Any
 
 from .answers import Reader
 from .capabilities import cells
-from .paired import means
+from .paired import Difference, means, shares
 from .sealed import EvidenceError, Sealed, write
 
 TOKENS = 256  # written at most, where a task does not say
@@ -77,7 +77,7 @@ def main(sealed: Sealed, tasks: Path) -> None:
         before = _run(sealed.previous, tasks) if sealed.previous else None
     rows, metrics = [], {}
     for (task, name), values in now.items():
-        change = means(values, before[task, name]) if before else None
+        change = _change(values, before[task, name]) if before else None
         rows.append(
             [task, name, len(values), f"{sum(values) / len(values):.4f}", *cells(change, 1, "{:+.4f}", "↓", "↑")]
         )
@@ -94,6 +94,13 @@ def main(sealed: Sealed, tasks: Path) -> None:
         {"values": {f"{task} {name}": values for (task, name), values in now.items()}},
         [table],
     )
+
+
+def _change(now: Sequence[float], before: Sequence[float]) -> Difference:
+    """What is 0 or 1 for each item is a share."""
+    if {*now, *before} <= {0.0, 1.0}:
+        return shares([value == 1 for value in now], [value == 1 for value in before])
+    return means(now, before)
 
 
 def _run(checkpoint: Path, tasks: Path) -> dict[tuple[str, str], list[float]]:
@@ -126,5 +133,6 @@ def _run(checkpoint: Path, tasks: Path) -> dict[tuple[str, str], list[float]]:
             for name in sample["metrics"]:
                 value = sample[name]
                 if isinstance(value, int | float) and math.isfinite(value):
-                    found.setdefault((task, name), []).append(float(value))
+                    how = "" if sample["filter"] == "none" else f", {sample['filter']}"
+                    found.setdefault((task, name + how), []).append(float(value))
     return found

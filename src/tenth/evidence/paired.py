@@ -29,8 +29,10 @@ class Difference:
 
     @property
     def direction(self) -> int:
-        """1 up, -1 down; 0 where the change is smaller than what could be detected."""
-        return 0 if abs(self.change) < self.detectable or not self.change else int(math.copysign(1, self.change))
+        """1 up, -1 down; 0 where the change is smaller than what could be detected, or none lies in the interval."""
+        if abs(self.change) < self.detectable or self.low <= 0 <= self.high:
+            return 0
+        return 1 if self.change > 0 else -1
 
     @property
     def error(self) -> float:
