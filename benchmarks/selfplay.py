@@ -28,9 +28,9 @@ from tenth.trainer.selfplay_player import Player, begin
 
 ARMS = {"self-play": "model", "random proposals": "random", "solver alone": "given", "warm start's data": "none"}
 START = "start"
-DEPTHS = (1, 2, 3, 4)
+DEPTHS = (1, 2, 3)
 ATTEMPTS = 8
-SOURCES = ("src/tenth/trainer/selfplay*.py", "environments/puzzles/*.py", "benchmarks/selfplay.py")
+SOURCES = ("src/tenth/trainer/selfplay*.py", "environments/puzzles/*.py")
 RECIPE: dict[str, Any] = {
     "model": {"depth": 4, "width": 128, "head_width": 32, "context": 320},
     "data": {"vocabulary": 512},
@@ -85,14 +85,15 @@ def tried(player: Player, jail: Jail, puzzles: int) -> dict[int, Solved]:
 
 def measured(place: Path, seed: int, arm: str, chosen: Any, jail: Jail) -> Json:
     """One arm of one seed, from an earlier call or now."""
-    path, start = place / f"{seed} {arm}.json", place / f"{seed} start"
+    spent = chosen.warm if arm == START else chosen.minutes
+    path, start = place / f"{seed} {arm}, {spent} minutes.json", place / f"{seed} start"
     if path.exists():
         return json.loads(path.read_text())
     if arm == START:
-        player, counted = trained(seed, "none", chosen.warm, jail, None)
+        player, counted = trained(seed, "none", spent, jail, None)
         keep(player, start)
     else:
-        player, counted = trained(seed + 1000, ARMS[arm], chosen.minutes, jail, start)
+        player, counted = trained(seed + 1000, ARMS[arm], spent, jail, start)
     by_depth = tried(player, jail, chosen.puzzles)
     passed = {str(d): {"pass@1": one.passed(1), "pass@8": one.passed(ATTEMPTS)} for d, one in by_depth.items()}
     found = {**counted, "passed": passed, "hollow": sum(one.hollow for one in by_depth.values())}
@@ -113,7 +114,7 @@ def keep(player: Player, folder: Path) -> None:
 def workplace(chosen: Any) -> Path:
     """What was measured with these options, by this source."""
     files = [path for pattern in SOURCES for path in sorted(ROOT.glob(pattern))]
-    known = hashlib.sha256(json.dumps([chosen.minutes, chosen.warm, chosen.puzzles]).encode())
+    known = hashlib.sha256(json.dumps([RECIPE, chosen.warm, chosen.puzzles]).encode())
     for path in files:
         known.update(path.read_bytes())
     folder = BUILD / f"selfplay-{known.hexdigest()[:12]}"

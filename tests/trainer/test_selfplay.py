@@ -6,11 +6,13 @@ import json
 import random
 import sys
 import time
+import tomllib
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
+import torch
 
 from client.fake_supervisor import SOURCE, FakeSupervisor
 from house.repo import ROOT
@@ -22,9 +24,11 @@ from tenth.environments import SelfPlay as Game
 from tenth.jail import keeper
 from tenth.jail.wire import DENIED, Jail
 from tenth.trainer.errors import TrainerError
+from tenth.trainer.loss import token_log_probs
 from tenth.trainer.recipe import SelfPlayRecipe, recipe_from
 from tenth.trainer.selfplay import load_game, selfplay
 from tenth.trainer.selfplay_memory import Memory, learnability
+from tenth.trainer.selfplay_player import begin, rows
 from tenth.trainer.selfplay_round import Round
 from trainer.tiny import TINY
 
@@ -194,6 +198,21 @@ def test_the_controls_ask_the_model_for_no_proposal(game: Game, jail: Jail, prop
     assert asked
     assert all(prompt.startswith("# induce") for prompt in asked)
     assert all(prompt.startswith("# induce") for prompt, _, _ in one.memory.lessons)
+
+
+def test_lessons_that_share_a_row_are_read_as_if_alone(game: Game, tmp_path: Path) -> None:
+    player = begin(recipe_from(tomllib.loads(RECIPE)), game, 1, 1, tmp_path)
+    lessons = game.worked(random.Random(1), 6)
+    inputs, targets, starts = player.packed(lessons)
+    apart, aims = rows([player.encoded(one) for one in lessons], player.text.separator)
+    assert len(inputs) < len(apart), "several a row"
+    sums = []
+    with torch.no_grad():
+        player.master.lm_head.weight.normal_(generator=torch.Generator().manual_seed(1))
+        for hidden, wanted in ((player.master(inputs, starts), targets), (player.master(apart), aims)):
+            sums.append(token_log_probs(hidden, player.master.lm_head.weight, wanted).sum())
+    assert float(sums[0]) == pytest.approx(float(sums[1]), rel=1e-5)
+    assert float(sums[0]) < -100
 
 
 # --- a lease ----------------------------------------------------------------------------------------------------------

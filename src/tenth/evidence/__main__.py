@@ -34,6 +34,8 @@ def main(arguments: list[str] | None = None) -> int:
     foretell = commands.add_parser("forecast", help="how this gate was foretold, and what is foretold of the next")
     foretell.add_argument("--of", action="append", default=[], metavar="PANEL.METRIC", help="repeatable")
     foretell.add_argument("--level", type=float, default=0.01, help="further out than this is a surprise")
+    play = commands.add_parser("selfplay", help="puzzles never trained on, in a phase of self-play")
+    play.add_argument("--puzzles", type=int, default=200, help="of each depth")
     given = vars(parser.parse_args(arguments))
     command = given.pop("command")
     try:

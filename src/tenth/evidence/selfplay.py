@@ -1,0 +1,134 @@
+"""What self-play has come to: puzzles never trained on, the proposer's worth, and how far it has left its start.
+
+Everything here is measured on the checkpoint, in the jail that this command was given; what the trainer counted while
+it played stands beside it, as its claim.
+"""
+
+from __future__ import annotations
+
+import json
+import random
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from tenth.environments import SelfPlay
+from tenth.jail.wire import DENIED, Jail
+from tenth.trainer import tokenizer
+from tenth.trainer.checkpoint import load_model
+from tenth.trainer.inference import Inference
+from tenth.trainer.loss import IGNORED
+from tenth.trainer.model import Transformer
+from tenth.trainer.recipe import Recipe, load_recipe
+from tenth.trainer.selfplay import load_game
+from tenth.trainer.selfplay_eval import Solved, solved
+from tenth.trainer.selfplay_player import rows, written
+from tenth.trainer.tokenizer import Text
+
+from .programs import opened
+from .sealed import EvidenceError, Sealed, write
+
+ATTEMPTS = 8
+PROPOSALS = 256
+DEPTHS_BEYOND = 1
+"""That are tried on top of those that the proposer was allowed."""
+
+
+def main(sealed: Sealed, puzzles: int = 200) -> None:
+    """`puzzles`: of each depth. Raises EvidenceError where no jail is to be had: then nothing can be said."""
+    state = _state(sealed.checkpoint)
+    if sealed.checkpoint is None or "selfplay" not in state:
+        write(sealed, "No checkpoint of self-play yet: nothing to measure.", {}, {})
+        return
+    recipe = load_recipe(sealed.recipe)
+    game = load_game(recipe, sealed.root)
+    model, text = load_model(sealed.checkpoint), tokenizer.from_file(sealed.checkpoint / "tokenizer.json")
+    deepest = int(state["selfplay"]["depth"])
+    with opened() as (jail, lacking):
+        if jail is None:
+            raise EvidenceError("No evidence was made.", lacking, "give evidence a jail: 'jail = 1' in [quarantine]")
+        by_depth = _by_depth(model, text, game, recipe, jail, deepest + DEPTHS_BEYOND, puzzles)
+        proposer = _proposer(model, text, game, recipe, jail, deepest)
+    metrics = proposer | _pooled(by_depth)
+    compared = _start(sealed, state)
+    if compared:
+        metrics["kl_to_start"] = divergence(model, load_model(compared), text, game, recipe)
+    headline = "; ".join(
+        f"depth {depth}: pass@1 {one.passed(1):.2f}, pass@8 {one.passed(ATTEMPTS):.2f}"
+        for depth, one in by_depth.items()
+    )
+    table = {
+        "title": f"{puzzles} puzzles of each depth, held out by behaviour, {ATTEMPTS} attempts at each",
+        "columns": ["depth", "pass@1", f"pass@{ATTEMPTS}", "shown pass, hidden fail", "denied by the jail"],
+        "rows": [
+            [depth, round(one.passed(1), 4), round(one.passed(ATTEMPTS), 4), one.hollow, one.denied]
+            for depth, one in by_depth.items()
+        ],
+    }
+    details = {"by_depth": table["rows"], "claims": state["selfplay"], "start": compared.name if compared else None}
+    write(sealed, f"Puzzles never trained on: {headline}", metrics, {"selfplay": details}, [table])
+
+
+def _state(checkpoint: Path | None) -> dict[str, Any]:
+    found: dict[str, Any] = json.loads((checkpoint / "state.json").read_text("utf-8")) if checkpoint else {}
+    return found
+
+
+def _by_depth(
+    model: Transformer, text: Text, game: SelfPlay, recipe: Recipe, jail: Jail, deepest: int, puzzles: int
+) -> dict[int, Solved]:
+    inference, found = Inference(model), {}
+    for depth in range(1, min(deepest, game.deepest) + 1):
+        tasks = game.held_out(depth, puzzles)
+        found[depth] = solved(inference, text, game, tasks, jail, ATTEMPTS, recipe.selfplay.tokens, depth)
+    return found
+
+
+def _pooled(by_depth: Mapping[int, Solved]) -> dict[str, float]:
+    metrics: dict[str, float] = {}
+    for depth, one in by_depth.items():
+        metrics |= {f"pass_at_1_depth_{depth}": one.passed(1), f"pass_at_8_depth_{depth}": one.passed(ATTEMPTS)}
+    tried = sum(one.attempts * len(one.right) for one in by_depth.values())
+    metrics["reward_without_understanding"] = sum(one.hollow for one in by_depth.values()) / tried
+    metrics["jail_denials_of_attempts"] = sum(one.denied for one in by_depth.values()) / tried
+    return metrics
+
+
+def _proposer(
+    model: Transformer, text: Text, game: SelfPlay, recipe: Recipe, jail: Jail, depth: int
+) -> dict[str, float]:
+    """Of PROPOSALS programs as deep as it may go: how many differ in what they do, how many are junk."""
+    rng = random.Random("proposals")
+    invitations = [game.invitation(rng, depth) for _ in range(PROPOSALS)]
+    generator = torch.Generator().manual_seed(1)
+    prompts = [one.prompt for one in invitations]
+    texts = written(Inference(model), text, prompts, recipe.selfplay.tokens, 1.0, generator)
+    found = game.examine([game.proposed(*pair) for pair in zip(invitations, texts, strict=True)], jail)
+    return {
+        "distinct_behaviours_per_256": float(len({one.behaviour for one in found if one.sound})),
+        "junk_rate": sum(not one.sound for one in found) / PROPOSALS,
+        "jail_denials_of_proposals": sum(one.jail == DENIED for one in found) / PROPOSALS,
+    }
+
+
+def _start(sealed: Sealed, state: Mapping[str, Any]) -> Path | None:
+    """The checkpoint that the phase began from; of a phase that began from nothing, its first; None at that one."""
+    assert sealed.checkpoint is not None
+    folder = sealed.checkpoint.with_name(state["selfplay"]["start"] or "01")
+    return folder if folder != sealed.checkpoint and folder.is_dir() else sealed.previous
+
+
+@torch.no_grad()
+def divergence(now: Transformer, start: Transformer, text: Text, game: SelfPlay, recipe: Recipe, n: int = 64) -> float:
+    """Mean KL(now || start) of the next token, in nats, on what the model writes for puzzles of the warm start."""
+    rng, tokens = random.Random("divergence"), recipe.selfplay.tokens
+    prompts = [game.puzzle(one).prompt for one in game.given(rng, n)]
+    texts = written(Inference(now), text, prompts, tokens, 1.0, torch.Generator().manual_seed(2))
+    asked, answered = text.encode(prompts), text.encode(texts)
+    pairs = [([text.separator, *a], [*b, text.separator]) for a, b in zip(asked, answered, strict=True)]
+    inputs, targets = rows(pairs, text.separator)
+    ours, theirs = (one.logits(one(inputs)).float().log_softmax(-1) for one in (now, start))
+    nats = (ours.exp() * (ours - theirs)).sum(-1)
+    return float(nats[targets != IGNORED].mean())
