@@ -91,7 +91,8 @@ class Story:
             "protections": self.run.manifest()["protections"],
         }
         (self.run.path / path).mkdir(parents=True, exist_ok=True)
-        found = gathering.write_dossier(self.run, path, dossier)
+        (self.run.path / path / "dossier.json").write_bytes(source := canonical(dossier))
+        found = digest(source)
         body = {"gate": history.state.gate, "path": path, "dossier": found, "spent": history.state.spent.record()}
         self.append("sealed", body, dossier)
         for name in SIGNATORIES:
@@ -107,7 +108,8 @@ class Story:
         folder.mkdir(parents=True)
         (folder / "summary.json").write_bytes(canonical({"bits_per_byte": self.chance.uniform(1, 2)}))
         digest_of = finish(folder_digest(folder))
-        return {"name": name, "path": f"{path}/evidence/{name}", "digest": digest_of, "device_seconds": 1.5}
+        row = {"name": name, "path": f"{path}/evidence/{name}", "digest": digest_of}
+        return {**row, "surprised": False, "device_seconds": 1.5}
 
     def say(self, event: str, name: str, subjects: Any = None, path: str = "") -> None:
         envelope = statement.sign(

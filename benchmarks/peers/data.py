@@ -18,7 +18,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tenth.trainer import data as shards
-from tenth.trainer import session, tokenizer
+from tenth.trainer import tokenizer
+from tenth.trainer.epoch import Epoch
 from tenth.trainer.recipe import Recipe, shape
 from tenth.trainer.shards import open_prepared
 
@@ -101,7 +102,7 @@ def prepare(folder: Path, root: Path, recipe: Recipe) -> Shared:
     known = folder / "shared.json"
     if known.exists() and json.loads(known.read_text()) == facts:
         return shared
-    epoch = session.Epoch(corpus, m.context, recipe.train.batch, SEED, 1)
+    epoch = Epoch(corpus, m.context, recipe.train.batch, SEED, 1)
     np.save(folder / "train.npy", np.concatenate([_rows(*epoch.batch(step)) for step in range(epoch.steps)]))
     text = tokenizer.from_file(corpus.folder / "tokenizer.json")
     np.save(folder / "bytes.npy", token_bytes(text))

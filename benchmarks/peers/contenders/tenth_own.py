@@ -12,6 +12,7 @@ import sys
 import threading
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
@@ -21,7 +22,7 @@ from peers.recipe import write_recipe
 from tenth.client import Run
 from tenth.client.channel import Channel
 from tenth.client.lease import from_frame
-from tenth.trainer import loop, pretrain
+from tenth.trainer import loop, pretrain, session
 from tenth.trainer.session import Training
 
 
@@ -55,23 +56,21 @@ def metered(plan: Plan, meter: Meter) -> None:
     reader.start()
     run = Metered(from_frame(json.loads(json.dumps(lease(plan, recipe)))), Channel(theirs))
     run.meter = meter
-    restore = loop.restore
 
     def cut(*words: Any) -> Training:
-        training: Training = restore(*words)
+        training = session.restore(*words)
         training.steps = training.data.steps = min(plan.steps, training.data.steps)
         parameters = sum(parameter.numel() for parameter in training.master.parameters())
         device = str(training.device)
         meter.begin(parameters, logits_of(training), device, precision=training.precision)
         return training
 
-    loop.restore = cut
     try:
-        pretrain.pretrain(run, plan.began)
+        with mock.patch.object(loop, "restore", cut):
+            pretrain.pretrain(run, plan.began)
     except Enough:
         pass
     finally:
-        loop.restore = restore
         theirs.close()
         ours.close()
 
