@@ -38,7 +38,7 @@ def metrics_command(run: str | None, sink: str, out: Path, follow: bool, as_json
     if as_json:
         emit({"steps": count, "open": writer.where})
     else:
-        click.echo(f"{count} steps written: {writer.where}")
+        click.echo(f"{count} {'step' if count == 1 else 'steps'} written: {writer.where}")
     return DONE
 
 
