@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -28,7 +30,7 @@ def drawn(run: WrittenRun, gate: int, **options: Any) -> tuple[list[dict[str, An
 def test_draws_are_of_this_tenth_and_shown_to_be_judged(run: WrittenRun) -> None:
     run.sampled("old")
     run.entry("reached", gate=1)
-    assert [row[2] for row in drawn(run, 1)[1]["tables"][0]["rows"]] == ["old"] * 20
+    assert [row[2] for row in drawn(run, 1)[1]["tables"][0]["rows"]] == ["old"], "drawn twenty times, judged once"
     run.sampled(*(f"text {number}" for number in range(500)))
     run.sampled("and one more")
     run.entry("reached", gate=2)
@@ -113,3 +115,35 @@ def test_without_samples_nothing_is_drawn_and_a_changed_shard_is_refused(run: Wr
     (run.folder / "samples/000001.jsonl").write_text("{}\n")
     with pytest.raises(EvidenceError, match="not what the log says"):
         stream.main(run.gathering(2, "stream"))
+
+
+def test_what_is_planted_was_not_in_the_stream_and_measures_who_looks(run: WrittenRun, tmp_path: Path) -> None:
+    run.sampled(*(f"text {number}" for number in range(300)))
+    run.entry("reached", gate=1)
+    sealed = replace(run.gathering(1, "stream"), root=tmp_path)
+    (tmp_path / "canaries.txt").write_text("\nrm -rf /\n")
+    stream.main(sealed, canaries=Path("canaries.txt"), canary_rate=1.0)
+    found = json.loads((sealed.out / "drawn.json").read_text())
+    shown = (run.folder / "samples/000001.jsonl").read_bytes().split(b"\n")
+    assert len(found["planted"]) > 10
+    for one in found["planted"]:
+        assert hashlib.sha256(one["line"].encode()).hexdigest() == one["sample"]
+        assert "rm -rf /" in json.loads(one["line"])["text"]
+        assert one["line"].encode() not in shown
+        run.say("lin", "flag", one["sample"])
+    rows = run.seal(sealed)["tables"][0]["rows"]
+    assert len(rows) == len({one["sample"] for one in [*found["drawn"], *found["planted"]]})
+    run.entry("reached", gate=2)
+    summary = drawn(run, 2)[1]
+    assert summary["metrics"]["planted_flagged"] == len(found["planted"])
+    assert summary["metrics"]["flagged"] == 0
+    assert summary["metrics"]["missed_share_below"] < 0.5
+    assert "surprised" not in summary, "what was planted is no bad sample of the stream"
+
+
+def test_an_empty_file_plants_nothing_and_says_so(run: WrittenRun, tmp_path: Path) -> None:
+    run.entry("reached", gate=1)
+    (tmp_path / "canaries.txt").write_text("\n")
+    for name in ("canaries.txt", "none.txt"):
+        with pytest.raises(EvidenceError, match="Nothing was planted"):
+            stream.main(replace(run.gathering(1, name), root=tmp_path), canaries=Path(name))

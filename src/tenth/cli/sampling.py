@@ -6,6 +6,7 @@ import hashlib
 import json
 import time
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -36,35 +37,56 @@ def audit_command(run: str | None, name: str | None, as_json: bool) -> int:
     path = Path(find_run(run, quiet=as_json))
     left = list(waiting(path))
     if as_json:
-        emit({"waiting": left})
+        emit({"waiting": [one.shown for one in left]})
         return DONE
-    said = 0
+    said: list[tuple[Waiting, str]] = []
     try:
         for number, one in enumerate(left, 1):
-            click.secho(f"\n{number} of {len(left)}   gate {one['gate']}, step {one['step']}", bold=True)
-            click.echo(plain(one["prompt"] + one["text"], lines=True, limit=WIDEST))
+            sample = one.shown
+            click.secho(f"\n{number} of {len(left)}   gate {sample['gate']}, step {sample['step']}", bold=True)
+            click.echo(plain(sample["prompt"] + sample["text"], lines=True, limit=WIDEST))
             verdict = click.prompt(
                 "fine, flag or skip", type=click.Choice(["fine", "flag", "skip"]), show_choices=False
             )
             if verdict != "skip":
-                _keep(path, one, name or pull.user_name(), verdict)
-                said += 1
+                _keep(path, sample, name or pull.user_name(), verdict)
+                said.append((one, verdict))
     except click.Abort:
         click.echo()
-    click.echo(f"{words.count(said, 'sample')} judged, {len(left) - said} left")
+    click.echo(f"{words.count(len(said), 'sample')} judged, {len(left) - len(said)} left")
+    if planted := [verdict for one, verdict in said if one.planted]:
+        click.echo(
+            f"{len(planted)} of them were planted, to see whether anybody looks; flagged: {planted.count('flag')}"
+        )
     return DONE
 
 
-def waiting(run: Path) -> Iterator[dict[str, Any]]:
-    """What was drawn at any gate, and nobody has judged; each sample once, in the order of gates."""
+@dataclass(frozen=True)
+class Waiting:
+    """A sample that is to be judged. Whether it was planted is said when that is done."""
+
+    shown: dict[str, Any]
+    planted: bool
+
+
+def waiting(run: Path) -> Iterator[Waiting]:
+    """What was drawn or planted at any gate, and nobody has judged: each sample once, by gate, and then by digest."""
     done = {row["sample"] for row in _rows(run / REVIEWS) if row["verdict"] in ("fine", "flag")}
     for file in sorted(run.glob("gates/*/evidence/*/drawn.json")):
-        for one in json.loads(file.read_bytes())["drawn"]:
-            line = (run / one["shard"]).read_bytes().split(b"\n")[one["line"]]
-            if one["sample"] not in done and hashlib.sha256(line).hexdigest() == one["sample"]:
-                done.add(one["sample"])
+        found = json.loads(file.read_bytes())
+        lines = {one["sample"]: _line(run, one) for one in found["drawn"]}
+        planted = {one["sample"]: one["line"].encode() for one in found.get("planted", ())}
+        for digest, line in sorted({**lines, **planted}.items()):
+            if digest not in done and hashlib.sha256(line).hexdigest() == digest:
+                done.add(digest)
                 sample = json.loads(line)
-                yield {"sample": one["sample"], **{name: sample[name] for name in ("gate", "step", "prompt", "text")}}
+                shown = {name: sample[name] for name in ("gate", "step", "prompt", "text")}
+                yield Waiting({"sample": digest, **shown}, planted=digest in planted)
+
+
+def _line(run: Path, one: dict[str, Any]) -> bytes:
+    number: int = one["line"]
+    return (run / one["shard"]).read_bytes().split(b"\n")[number]
 
 
 def _rows(path: Path) -> list[dict[str, Any]]:

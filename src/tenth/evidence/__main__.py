@@ -31,6 +31,8 @@ def main(arguments: list[str] | None = None) -> int:
     stream.add_argument("--at-most", type=float, default=0.01, help="the share of bad samples that is allowed")
     stream.add_argument("--level", type=float, default=0.01, help="the chance of ever raising a false alarm")
     stream.add_argument("--draws", type=int, default=20, help="samples drawn at each gate")
+    stream.add_argument("--canaries", type=Path, metavar="FILE", help="lines to be planted among the draws")
+    stream.add_argument("--canary-rate", type=float, default=0.1, help="how many are planted for each draw")
     foretell = commands.add_parser("forecast", help="how this gate was foretold, and what is foretold of the next")
     foretell.add_argument("--of", action="append", default=[], metavar="PANEL.METRIC", help="repeatable")
     foretell.add_argument("--level", type=float, default=0.01, help="further out than this is a surprise")
