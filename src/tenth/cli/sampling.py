@@ -85,8 +85,8 @@ def waiting(run: Path) -> Iterator[Waiting]:
 
 
 def _line(run: Path, one: dict[str, Any]) -> bytes:
-    number: int = one["line"]
-    return (run / one["shard"]).read_bytes().split(b"\n")[number]
+    shard: Path = run / one["shard"]
+    return shard.read_bytes().split(b"\n")[one["line"]]
 
 
 def _rows(path: Path) -> list[dict[str, Any]]:
