@@ -14,7 +14,7 @@ from torch import Tensor
 
 from tenth.trainer import interchange, tokenizer
 from tenth.trainer.backward import NextToken
-from tenth.trainer.dpo import Pairs, Thumbs, answer_log_probs, filled, with_other_answers
+from tenth.trainer.dpo import Pairs, Thumbs, answer_log_probs, packs_of, sides, with_other_answers
 from tenth.trainer.loss import IGNORED, token_log_probs
 from tenth.trainer.model import Shape, Transformer
 from tenth.trainer.preference import advantages, grpo_loss
@@ -130,22 +130,24 @@ def test_sft(folder: Path, tmp_path: Path) -> None:
 
 
 def test_dpo(folder: Path, tmp_path: Path) -> None:
-    inputs, targets = filled(list(sequences("dpo", PAIRS)), TEXT.separator, SHAPE.context)
-    reference = answer_log_probs(interchange.read(folder).model(), inputs, targets).detach()
+    chosen, rejected = zip(*sequences("dpo", PAIRS), strict=True)
+    packs = packs_of([[*chosen, *rejected]], 8, TEXT.separator, SHAPE.context)
+    reference = sides(answer_log_probs(interchange.read(folder).model(), 8, *packs), count=4).detach()
     recipe = PreferenceRecipe(beta=BETA)
-    mine = ours(folder, lambda model: Pairs(model, recipe)(inputs, targets, torch.ones(len(PAIRS)), reference))
+    mine = ours(folder, lambda model: Pairs(model, recipe)(*packs, torch.ones(1, len(PAIRS)), reference))
     assert_golden(mine, theirs(folder, "DPO", PAIRS, tmp_path, beta=BETA, max_length=64))
 
 
 def test_kto(folder: Path, tmp_path: Path) -> None:
     both = with_other_answers([one for (one,) in sequences("kto", THUMBS)], SHAPE.context)
-    inputs, targets = filled(both, TEXT.separator, SHAPE.context)
-    reference = answer_log_probs(interchange.read(folder).model(), inputs, targets).detach()
-    good = torch.tensor([float(row["label"]) for row in THUMBS])
+    own, other = (packs_of([[pair[side] for pair in both]], 4, TEXT.separator, SHAPE.context) for side in (0, 1))
+    model = interchange.read(folder).model()
+    reference = sides(*(answer_log_probs(model, 4, *packs) for packs in (own, other)), count=4).detach()
+    good = torch.tensor([[float(row["label"]) for row in THUMBS]])
 
     def loss(model: Transformer) -> Tensor:
         objective = Thumbs(model, PreferenceRecipe(beta=BETA))
-        return objective(*objective.prepared((inputs, targets, good, reference)))
+        return objective(*objective.prepared((*own, good, reference, *other)))
 
     assert_golden(ours(folder, loss), theirs(folder, "KTO", THUMBS, tmp_path, beta=BETA, max_length=64))
 

@@ -31,7 +31,7 @@ from .rows import Marked
 from .sft import Rows, open_rows
 
 REFERENCE = "reference.safetensors"
-ROUND = 32  # tokens: sequences are filled up to a multiple, since kernels are compiled for each length they meet
+ROUND = 32  # tokens: a pack's length is a multiple, since kernels are compiled for each length they meet
 
 
 def dpo(run: Run, began: float) -> bool:
@@ -53,10 +53,11 @@ def open_thumbs(run: Run, recipe: Recipe, seed: int, before: Checkpoint | None, 
 
 
 class Judged:
-    """Pairs, or answers with a thumb each, as the loop sees them: two sequences to each row of a batch.
+    """Pairs, or answers with a thumb each, as the loop sees them: two sequences to each.
 
     For dpo these are the chosen and the rejected one; for kto the answer, and the prompt with the answer of the row
-    before, which shows how far the model has left the reference where nobody judged it.
+    before, which shows how far the model has left the reference where nobody judged it. Sequences are packed like those
+    of sft. A batch's first dimension is the pieces that the recipe cuts it into.
     """
 
     one_shape = False
@@ -69,20 +70,31 @@ class Judged:
         self._reference: dict[int, Tensor] = {}  # by step
 
     def batches(self, start: int) -> Iterator[Batch]:
-        """Inputs and targets (P, 2, T), share or thumb (P,), and what the reference gives them (P, 2)."""
+        """Packs, shares or thumbs (A, P; -1: no row), what the reference gives (A, P, 2), and for kto packs again."""
         for step in range(start, self.steps):
-            yield *self.batch(step), self._reference.pop(step)
+            first, share, *more = self.batch(step)
+            yield *first, share, self._reference.pop(step), *(tensor for one in more for tensor in one)
 
-    def batch(self, step: int) -> Batch:
+    def batch(self, step: int) -> tuple[Batch, Tensor, *tuple[Batch, ...]]:
+        """Packs, shares, and for kto the packs of mismatched answers."""
         first = (step - self._rows.start) * self._batch
         chosen = self._rows.order[first : first + self._batch].tolist()
-        store = self._rows.store
+        store, context, pieces = self._rows.store, self._recipe.model.context, self._recipe.train.accumulate
         both = [store.sequences(row) for row in chosen]
-        context = self._recipe.model.context
         if self._rows.kind == "kto":
             both = with_other_answers([one for (one,) in both], context)
-        inputs, targets = filled(both, self.separator, context)
-        return inputs, targets, torch.tensor([store.share(row) for row in chosen])
+        size = self._batch // pieces
+        cut = [both[at : at + size] for at in range(0, self._batch, size)]
+        share = torch.full((self._batch,), -1.0)
+        share[: len(chosen)] = torch.tensor([store.share(row) for row in chosen])
+        own, other = (
+            [[*(pair[side] for pair in piece), *[None] * (size - len(piece))] for piece in cut] for side in (0, 1)
+        )
+        share = share.view(pieces, size)
+        if self._rows.kind == "kto":
+            return packs_of(own, size, self.separator, context), share, packs_of(other, size, self.separator, context)
+        together = [[*one, *two] for one, two in zip(own, other, strict=True)]
+        return packs_of(together, 2 * size, self.separator, context), share
 
     def objective(self, model: Transformer) -> Objective:
         self._objective = (Pairs if self._rows.kind == "dpo" else Thumbs)(model, self._recipe.preference)
@@ -99,9 +111,12 @@ class Judged:
             interchange.fill(reference, interchange.read_file(path), str(path))
             reference.to(model.lm_head.weight.device, model.lm_head.weight.dtype)
         for step in range(run.position, run.lease.last_step(self.steps)):
-            inputs, targets, _ = self.batch(step)
+            first, share, *more = self.batch(step)
             with torch.no_grad():
-                self._reference[step] = answer_log_probs(reference, inputs, targets).cpu()
+                given = [
+                    answer_log_probs(reference, share.shape[1] * (1 if more else 2), *one) for one in (first, *more)
+                ]
+            self._reference[step] = sides(*given, count=share.shape[1]).cpu()
             run.report(reference=step)  # a sign of life
 
     def metrics(self, loss: float) -> dict[str, float]:  # noqa: ARG002
@@ -127,29 +142,66 @@ def with_other_answers(rows: Sequence[Marked], context: int) -> list[tuple[Marke
     return list(zip(rows, others, strict=True))
 
 
-def filled(both: Sequence[tuple[Marked, ...]], filler: int, context: int) -> tuple[Tensor, Tensor]:
-    """Inputs and targets, (P, 2, T), filled up at their ends, where nothing looks."""
-    longest = max(len(one) - 1 for pair in both for one in pair)
-    shape = (len(both), 2, min(context, -(-longest // ROUND) * ROUND))
-    inputs, targets = np.full(shape, filler), np.full(shape, IGNORED)
-    for row, pair in enumerate(both):
-        for side, marked in enumerate(pair):
-            ids, end = marked.astype(np.int64) >> 1, len(marked) - 1
-            inputs[row, side, :end] = ids[:-1]
-            targets[row, side, :end] = np.where(marked[1:] & 1, ids[1:], IGNORED)
-    return torch.from_numpy(inputs), torch.from_numpy(targets)
+def packs_of(pieces: Sequence[Sequence[Marked | None]], count: int, filler: int, context: int) -> Batch:
+    """Inputs, targets, where documents begin, and whose each token is, all (A, B, T).
+
+    The longest sequences come first, each in the first row with room for it. What is nobody's belongs to `count`.
+    """
+    longest = max(len(one) - 1 for piece in pieces for one in piece if one is not None)
+    room = min(context, -(-2 * longest // ROUND) * ROUND)
+    found = [_placed(piece, room) for piece in pieces]
+    shape = (len(pieces), max(len(rows) for rows in found), room)
+    inputs, targets, starts = np.full(shape, filler), np.full(shape, IGNORED), np.zeros(shape, np.int64)
+    owners = np.full(shape, count)
+    for number, (piece, rows) in enumerate(zip(pieces, found, strict=True)):
+        for row, members in enumerate(rows):
+            at = 0
+            for member in members:
+                marked = piece[member]
+                assert marked is not None
+                ids, end = marked.astype(np.int64) >> 1, at + len(marked) - 1
+                inputs[number, row, at:end] = ids[:-1]
+                targets[number, row, at:end] = np.where(marked[1:] & 1, ids[1:], IGNORED)
+                starts[number, row, at:end], owners[number, row, at:end] = at, member
+                at = end
+            starts[number, row, at:] = at
+    return tuple(map(torch.from_numpy, (inputs, targets, starts, owners)))
 
 
-def answer_log_probs(model: Transformer, inputs: Tensor, targets: Tensor) -> Tensor:
-    """(..., T) inputs and targets to (...): the log-probability of all counted tokens of a sequence together."""
+def _placed(piece: Sequence[Marked | None], room: int) -> list[list[int]]:
+    """Rows of numbers of sequences."""
+    lengths = {number: len(one) - 1 for number, one in enumerate(piece) if one is not None}
+    rows: list[list[int]] = []
+    left: list[int] = []
+    for number in sorted(lengths, key=lambda one: -lengths[one]):
+        row = next((at for at, free in enumerate(left) if free >= lengths[number]), len(rows))
+        if row == len(rows):
+            rows.append([])
+            left.append(room)
+        rows[row].append(number)
+        left[row] -= lengths[number]
+    return rows
+
+
+def answer_log_probs(model: Transformer, count: int, *packs: Tensor) -> Tensor:
+    """Packs, (A, B, T), to (A, `count`): the log-probability of all counted tokens of each sequence together."""
     device = model.lm_head.weight.device
-    hidden = model(inputs.flatten(0, -2).to(device))
-    wanted = targets.flatten(0, -2).to(device)
-    return token_log_probs(hidden, model.lm_head.weight, wanted).sum(-1).view(targets.shape[:-1])
+    found = []
+    for inputs, targets, starts, owners in zip(*(tensor.to(device) for tensor in packs), strict=True):
+        each = token_log_probs(model(inputs, starts), model.lm_head.weight, targets)
+        sums = torch.zeros(count + 1, dtype=each.dtype, device=device)
+        found.append(sums.index_add(0, owners.flatten(), each.flatten())[:count])
+    return torch.stack(found)
+
+
+def sides(*log_probs: Tensor, count: int) -> Tensor:
+    """(A, P, 2) of one tensor (A, 2 P), or of two (A, P)."""
+    whole = torch.cat(log_probs, dim=1)
+    return torch.stack((whole[:, :count], whole[:, count:]), dim=2)
 
 
 class _Judgement(nn.Module):
-    """What both objectives have in common: rows count that have targets."""
+    """What both objectives have in common. A batch is as `Judged.batches` has it."""
 
     def __init__(self, model: Transformer, recipe: PreferenceRecipe) -> None:
         super().__init__()
@@ -157,18 +209,16 @@ class _Judgement(nn.Module):
         self.noted: dict[str, float] = {}  # of the last batch
 
     def counted(self, batch: Batch) -> int:
-        return int(_real(batch[1]).sum())
+        return int((batch[4] >= 0).sum())
 
     def prepared(self, batch: Batch) -> Batch:
         return batch
 
-    def _note(self, **values: Tensor) -> None:
-        self.noted = {name: float(value.detach().mean()) for name, value in values.items()}
-
-
-def _real(targets: Tensor) -> Tensor:
-    """(P,): which rows are not there to fill up."""
-    return (targets != IGNORED).flatten(1).any(1)
+    def _mean(self, losses: Tensor, **noted: Tensor) -> Tensor:
+        """Of a piece of the batch; one without rows says nothing."""
+        if len(losses):
+            self.noted = {name: float(value.detach().mean()) for name, value in noted.items()}
+        return losses.sum() / max(1, len(losses))
 
 
 class Pairs(_Judgement):
@@ -176,32 +226,34 @@ class Pairs(_Judgement):
 
     passes = 4 / 3  # training, and the reference forward
 
-    def forward(self, inputs: Tensor, targets: Tensor, share: Tensor, reference: Tensor) -> Tensor:
-        real = _real(targets)
-        log_probs = answer_log_probs(self.model, inputs, targets)[real]
+    def forward(self, *batch: Tensor) -> Tensor:
+        *packs, share, reference = batch
+        real, count = share >= 0, share.shape[1]
+        log_probs = sides(answer_log_probs(self.model, 2 * count, *packs), count=count)[real]
         share, reference = share[real], reference[real]
         ratios = (log_probs - reference) * self.recipe.beta
         margin = (ratios[:, 0] - ratios[:, 1]) * (2 * share - 1).sign()
-        self._note(preferred=(margin > 0).float(), margin=margin)
-        return dpo_losses(log_probs, reference, share, self.recipe.beta).mean()
+        losses = dpo_losses(log_probs, reference, share, self.recipe.beta)
+        return self._mean(losses, preferred=(margin > 0).float(), margin=margin)
 
 
 class Thumbs(_Judgement):
     """Kahneman-Tversky optimization. `prepared` finds how far the model has left the reference, for the whole batch."""
 
-    passes = 1.0  # of two sequences: one is trained, and both are read by the reference, one by the model
+    passes = 2.0  # as many tokens again are read without being trained, and the reference reads both
 
     def prepared(self, batch: Batch) -> Batch:
-        inputs, targets, _, reference = batch
+        share, reference, others = batch[4], batch[5], batch[6:]
         with torch.no_grad():
-            moved = answer_log_probs(self.model, inputs[:, 1:], targets[:, 1:]).cpu() - reference[:, 1:]
-        drift = moved.mean().clamp(min=0)
-        return *batch, drift.expand(len(inputs))
+            moved = answer_log_probs(self.model, share.shape[1], *others).cpu() - reference[..., 1]
+        drift = moved[share >= 0].mean().clamp(min=0)
+        return *batch[:6], drift.expand(share.shape)
 
-    def forward(self, inputs: Tensor, targets: Tensor, good: Tensor, reference: Tensor, drift: Tensor) -> Tensor:
-        real = _real(targets)
-        log_probs = answer_log_probs(self.model, inputs[real, 0], targets[real, 0])
-        recipe, up = self.recipe, good[real] > 0
-        moved = (log_probs - reference[real, 0]) * torch.where(up, 1.0, -1.0)
-        self._note(drift=drift, gained=(moved > 0).float())
-        return kto_losses(log_probs, reference[real, 0], drift[real], up, recipe.beta, (recipe.good, recipe.bad)).mean()
+    def forward(self, *batch: Tensor) -> Tensor:
+        *packs, thumb, reference, drift = batch
+        real, recipe = thumb >= 0, self.recipe
+        log_probs, reference = answer_log_probs(self.model, thumb.shape[1], *packs)[real], reference[real][:, 0]
+        up, drift = thumb[real] > 0, drift[real]
+        moved = (log_probs - reference) * torch.where(up, 1.0, -1.0)
+        losses = kto_losses(log_probs, reference, drift, up, recipe.beta, (recipe.good, recipe.bad))
+        return self._mean(losses, drift=drift, gained=(moved > 0).float())
