@@ -85,8 +85,7 @@ def waiting(run: Path) -> Iterator[Waiting]:
 
 
 def _line(run: Path, one: dict[str, Any]) -> bytes:
-    shard: Path = run / one["shard"]
-    return shard.read_bytes().split(b"\n")[one["line"]]
+    return (run / str(one["shard"])).read_bytes().split(b"\n")[int(one["line"])]
 
 
 def _rows(path: Path) -> list[dict[str, Any]]:
