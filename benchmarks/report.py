@@ -10,10 +10,11 @@ from record import QUIET, RESULTS, ROOT, holds
 
 ORDER: tuple[str, ...] = ("pull", "quarantine", "escapes", "jail", "pull_cli", "log_appends", "faults", "verify")
 ORDER += ("sealing", "oversight_cost", "control_room", "feedback", "resume", "checkpoint", "transfer")
-ORDER += ("data_preparation", "generation", "trainer_step", "organisms", "packet", "alarms", "ablations")
-ORDER += ("peers/run", "peers/gpu")
+ORDER += ("data_preparation", "generation", "trainer_step", "organisms", "packet", "alarms", "alarms_in_training")
+ORDER += ("forecasts", "ablations", "peers/run", "peers/gpu")
 """Their place in the document."""
-LONG = ("faults", "control_room", "organisms", "packet", "alarms", "ablations", "transfer", "peers/run", "peers/gpu")
+LONG: tuple[str, ...] = ("faults", "control_room", "organisms", "packet", "alarms", "alarms_in_training", "forecasts")
+LONG += ("ablations", "transfer", "peers/run", "peers/gpu")
 """Too long to be measured by default."""
 SIGNS = {"<=": "≤", ">=": "≥"}
 NAMES = {"per_second": "mean", "ratio_of_medians": "ratio of medians", "pairs_p50": "median of the pairs"}
