@@ -80,6 +80,7 @@ def test_a_drill_comes_first_and_the_gate_after_it(run: Live, say: Say) -> None:
     assert "\x1b" not in told
     assert "the gate speaks" in say("ada", "review")
 
+    assert "no gate has been drilled" in say("bob", "drill")  # bob has yet to answer
     record = json.loads(say("bob", "review", "--json"))
     assert record["digest"] != real
     by_hand(run, record)
@@ -111,6 +112,7 @@ def tallied(say: Say) -> None:
     assert [drill["gate"] for drill in said["drills"]] == [1]
     ada, bob, everyone = said["people"]
     assert (ada["by"], ada["answered"], ada["found"], ada["gates"], ada["stops"]) == ("ada", 1, 1, 3, 1)
+    assert (ada["drills"], everyone["drills"]) == (1, 2)
     assert (bob["answered"], bob["found"], bob["gates"], bob["stops"]) == (1, 0, 2, 0)
     assert (everyone["answered"], everyone["found"], everyone["gates"], everyone["stops"]) == (2, 1, 5, 1)
     assert ada["seconds"] > 0

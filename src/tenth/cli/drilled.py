@@ -16,7 +16,6 @@ from tenth.cli.people import Chosen, keys_here, signer
 from tenth.cli.replay import Replay
 from tenth.drills import answers, packet
 from tenth.drills.packet import Drill
-from tenth.state import Event, apply
 
 
 def noted(found: Replay) -> Iterator[Mapping[str, Any]]:
@@ -78,9 +77,8 @@ def answer_first(
     before = answers.kept(drill, who)
     if "answer" in before and not dry_run:  # it was told, and could not be put on record
         return _told(found, drill, who, chosen, before, as_json=as_json)
+    drill.judge(event, note)
     with in_place(found, drill) as shown:
-        state = shown.history.state
-        apply(state, Event(event, who, anchor=state.anchor, note=note))  # what the law would refuse, it refuses here
         _, envelope = signing.make(shown, event, chosen, note)
         lines = signing.describe(shown, event, who)
         if dry_run:

@@ -17,6 +17,7 @@ from tenth.cli.options import json_option, run_argument
 from tenth.cli.outcome import DONE, emit
 from tenth.cli.replay import Replay
 from tenth.drills import answers, packet, rates
+from tenth.drills.packet import Drill
 from tenth.encoding import decode, read_plain
 from tenth.gate import statement
 from tenth.sanitise import plain
@@ -42,14 +43,9 @@ def drill_command(run: str | None, as_json: bool) -> int:
 
 def tally(found: Replay) -> tuple[list[dict[str, Any]], list[rates.Person]]:
     """Drills in order, and what each signatory did at them and at the gates themselves."""
-    seals = {}
-    for entry in found.log.entries:
-        if entry.event == "sealed":
-            dossier = decode(read_plain(found.path / entry.body["path"] / "dossier.json"))
-            seals[entry.body["dossier"]] = packet.find(found.path, dossier)
-    drills = {drill.packet: drill for drill in seals.values() if drill}
     said = rates.first_answers(answers.on_record(noted(found)))
-    people = {name: rates.Person(name) for name in sorted(found.history.charter.signatories)}
+    drills = _drills(found, said)
+    people = {name: rates.Person(name, len(drills)) for name in sorted(found.history.charter.signatories)}
     for answer in said:
         if answer.packet in drills and answer.gate == drills[answer.packet].gate:
             people[answer.by].answers.append(answer)
@@ -62,9 +58,22 @@ def tally(found: Replay) -> tuple[list[dict[str, Any]], list[rates.Person]]:
     for (name, _), objected in spoken.items():
         people[name].gates += 1
         people[name].stops += objected
-    return [{"gate": drill.gate, "packet": drill.packet, "planted": drill.planted} for drill in drills.values()], list(
-        people.values()
-    )
+    rows = [{"gate": drill.gate, "packet": drill.packet, "planted": drill.planted} for drill in drills.values()]
+    return rows, list(people.values())
+
+
+def _drills(found: Replay, said: Sequence[answers.Answer]) -> dict[str, Drill]:
+    """By packet. The one on the table is a secret until everyone has answered it."""
+    drills = {}
+    for entry in found.log.entries:
+        if entry.event == "sealed":
+            dossier = decode(read_plain(found.path / entry.body["path"] / "dossier.json"))
+            if drill := packet.find(found.path, dossier):
+                drills[drill.packet] = drill
+    now = packet.find(found.path, found.history.dossier) if found.history.state.stance.value == "GATE" else None
+    if now and {answer.by for answer in said if answer.packet == now.packet} != set(found.history.charter.signatories):
+        del drills[now.packet]
+    return drills
 
 
 def _show(drills: Sequence[Mapping[str, Any]], rows: Sequence[rates.Person]) -> None:
@@ -75,8 +84,9 @@ def _show(drills: Sequence[Mapping[str, Any]], rows: Sequence[rates.Person]) -> 
     table = Table("by", "answered", "found", "95 %", "median", "not looked", "gates", "stopped", "95 %", box=None)
     for row in rows:
         seconds = "" if row.seconds is None else f"{row.seconds:,.0f} s"
+        answered = len(row.answers)
         table.add_row(
-            plain(row.name), str(len(row.answers)), str(row.found), _interval(row.found, len(row.answers)), seconds,
+            plain(row.name), f"{answered} of {row.drills}", str(row.found), _interval(row.found, answered), seconds,
             str(row.unopened), str(row.gates), str(row.stops), _interval(row.stops, row.gates),
         )  # fmt: skip
     console.print(table)

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from tenth.encoding import canonical, digest, is_digest
-from tenth.errors import TenthError
+from tenth.errors import TenthError, Unlawful
 from tenth.gate.sealing import finish, folder_digest, surprised
 from tenth.gate.statement import Subjects, subjects_of
 from tenth.sanitise import plain
@@ -56,6 +56,12 @@ class Drill:
     @property
     def surprised(self) -> bool:
         return any(row["surprised"] for row in self.dossier["evidence"])
+
+    def judge(self, event: str, note: str) -> None:
+        """Raises Unlawful where the law would refuse this answer to a gate with such evidence."""
+        if self.surprised and event == "consented" and not note.strip():
+            found = "this gate is surprised, so a consent needs a note that says why it is right to go on"
+            raise Unlawful("'consented' is refused", found, "read the dossier ('tenth review'), then consent or object")
 
     @contextmanager
     def laid_out(self) -> Iterator[Path]:

@@ -15,6 +15,8 @@ class Person:
     """What the log tells of one reviewer, or of all of them."""
 
     name: str
+    drills: int
+    """That they were asked to answer."""
     answers: list[Answer] = field(default_factory=list)
     gates: int = 0
     """Dossiers of gates that they consented or objected to."""
@@ -38,7 +40,7 @@ class Person:
 
     def record(self) -> dict[str, object]:
         return {
-            "by": self.name, "answered": len(self.answers), "found": self.found,
+            "by": self.name, "drills": self.drills, "answered": len(self.answers), "found": self.found,
             "interval": wilson(self.found, len(self.answers)), "seconds": self.seconds, "unopened": self.unopened,
             "gates": self.gates, "stops": self.stops, "stops_interval": wilson(self.stops, self.gates),
         }  # fmt: skip
@@ -47,7 +49,8 @@ class Person:
 def together(people: Sequence[Person]) -> Person:
     """All of them as one."""
     answers = [answer for person in people for answer in person.answers]
-    return Person("all", answers, sum(person.gates for person in people), sum(person.stops for person in people))
+    asked = sum(person.drills for person in people)
+    return Person("all", asked, answers, sum(person.gates for person in people), sum(person.stops for person in people))
 
 
 def first_answers(answers: Iterable[Answer]) -> list[Answer]:

@@ -38,7 +38,8 @@ SHOWN = 20
 """Planted documents that the key quotes."""
 TIMEOUT = 600.0
 """Seconds, where the charter does not say (docs/charter.md)."""
-LINKED = ("charter.toml", "manifest.json", "samples", "reviews.jsonl", "log/entries.jsonl")
+RECORD = ("*.toml", "data.*.jsonl", "manifest.json", "samples", "reviews.jsonl", "log/entries.jsonl", "gates/*")
+"""What of the run's folder a panel may read (tenth.supervisor.gathering)."""
 
 
 def main(sealed: Sealed, rate: float) -> None:
@@ -52,10 +53,11 @@ def main(sealed: Sealed, rate: float) -> None:
         return
     with tempfile.TemporaryDirectory(dir=sealed.out) as place:
         run = Path(place)
-        gate = run / "gates" / f"{sealed.gate:02d}"
+        gate = run / "gates" / sealed.out.parents[1].name  # 03, or 03.2 where the gate is sealed again
+        checkpoint = run / "checkpoints" / f"{sealed.gate:02d}"
         _mirror(sealed, run, gate)
-        made = shadow.make(sealed, run / "checkpoints" / gate.name, np.random.default_rng(secrets.randbits(128)))
-        _describe(sealed, run, gate, made)
+        made = shadow.make(sealed, checkpoint, np.random.default_rng(secrets.randbits(128)))
+        _describe(sealed, checkpoint, gate, made)
         rows = {name: _panel(gate, name, *asked) for name, asked in _asked(sealed).items() if name != sealed.out.name}
         own = gate / "evidence" / sealed.out.name
         own.mkdir(parents=True)
@@ -77,24 +79,23 @@ def _possible(sealed: Sealed) -> bool:
 def _mirror(sealed: Sealed, run: Path, gate: Path) -> None:
     """The run's folder as panels may see it, all but this gate: links to what there is."""
     assert sealed.previous is not None
-    there = sealed.folder
-    found = {name: there / name for name in LINKED}
-    found |= {f"checkpoints/{one:02d}": sealed.previous.with_name(f"{one:02d}") for one in range(sealed.gate)}
-    found |= {f"gates/{one.name}": one for one in sorted((there / "gates").iterdir()) if one.name != gate.name}
+    found = {one.relative_to(sealed.folder): one for name in RECORD for one in sealed.folder.glob(name)}
+    earlier = [f"{number:02d}" for number in range(sealed.gate)]
+    found |= {Path("checkpoints", name): sealed.previous.with_name(name) for name in earlier}
     for name, target in found.items():
-        if target.exists():
+        if target.exists() and target.name != gate.name:
             (run / name).parent.mkdir(parents=True, exist_ok=True)
             (run / name).symlink_to(target)
     gate.mkdir(parents=True)
 
 
-def _describe(sealed: Sealed, run: Path, gate: Path, made: shadow.Shadow) -> None:
+def _describe(sealed: Sealed, checkpoint: Path, gate: Path, made: shadow.Shadow) -> None:
     """The shadow's own sealed.json, and beside it what its interval's text has in place of its own."""
     (gate / "planted.json").write_text(json.dumps(made.places))
     assert sealed.previous is not None
     facts = {
-        "run": sealed.run, "path": str(run), "gate": sealed.gate, "checkpoint": str(run / "checkpoints" / gate.name),
-        "previous": str(run / "checkpoints" / sealed.previous.name), "data": str(sealed.data), "root": str(sealed.root),
+        "run": sealed.run, "path": str(gate.parents[1]), "gate": sealed.gate, "checkpoint": str(checkpoint),
+        "previous": str(checkpoint.with_name(sealed.previous.name)), "data": str(sealed.data), "root": str(sealed.root),
         "recipe": str(sealed.recipe), "work": str(sealed.work), "prompts": list(sealed.prompts),
         "planted": str(gate / "planted.json"),
     }  # fmt: skip

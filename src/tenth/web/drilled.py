@@ -14,7 +14,6 @@ from tenth.drills import answers, packet
 from tenth.drills.packet import Drill
 from tenth.errors import BadStatement
 from tenth.gate import statement
-from tenth.state import Event, Stance, apply, begin
 from tenth.web import dossier
 from tenth.web.room import Room
 
@@ -62,9 +61,7 @@ def take(room: Room, envelope: Any) -> Facts | None:
         return None
     if said.run != room.name or list(said.subjects) != list(drill.subjects):
         raise BadStatement("this statement is refused", "it covers other digests than the dossier's")
-    law = begin(frozenset(room.charter.signatories), room.charter.gates, room.charter.ceiling, drill.digest)
-    law = law._replace(stance=Stance.GATE, dossier=drill.digest, surprised=drill.surprised)
-    apply(law, Event(said.event, said.signatory, anchor=said.anchor, note=said.note))  # what it would refuse
+    drill.judge(said.event, said.note)
     return _told(drill, answers.keep(drill, said.signatory, said.event, envelope, said.note))
 
 
