@@ -78,6 +78,12 @@ def test_evidence_has_a_jail_of_its_own(live: Callable[..., Live]) -> None:
     assert jail_of(run) == []
 
 
+def test_a_trainer_that_needs_its_jail_no_more_goes_on(live: Callable[..., Live]) -> None:
+    run = live(trainer="jailed.py", jail=1, env={"STEPS": 10, "LINGER": 4}).start()
+    run.run_to("GATE", gate=1)
+    assert "tripped" not in run.events()
+
+
 def test_a_jail_that_ends_trips_the_run(live: Callable[..., Live]) -> None:
     run = live(trainer="jailed.py", jail=1, env={"STEPS": 20, "SPIN": 2}).start()
     run.consent()

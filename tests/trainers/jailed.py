@@ -1,12 +1,14 @@
 """A trainer that has programs run in the jail beside it: one at each step, and its checkpoint is what they answered.
 
-Environment: STEPS (per epoch), SPIN (processor seconds that each program takes).
+Environment: STEPS (per epoch), SPIN (processor seconds that each program takes), LINGER (seconds that it
+goes on after it has closed the jail).
 """
 
 import json
 import os
 import socket
 import sys
+import time
 from pathlib import Path
 
 from tenth.jail.wire import Jail, Limits, Program
@@ -38,6 +40,10 @@ with Jail.attached() as jail:
         outcome = jail.run(Program(SOURCE, "answer", [[step]], Limits(cpu_seconds=20, seconds=60)))
         state.append([outcome.verdict, [answer.text for answer in outcome.answers]])
         say(frame="progress", step=step + 1, tokens=step + 1 - first, flop=0, loss=None, metrics={})
+deadline = time.monotonic() + float(os.environ.get("LINGER", "0"))
+while time.monotonic() < deadline:
+    say(frame="progress", step=last, tokens=last - first, flop=0, loss=None, metrics={})
+    time.sleep(0.2)
 target = Path(lease["work"]) / "checkpoint"
 target.mkdir(exist_ok=True)
 (target / "state").write_text(json.dumps(state))
