@@ -3,8 +3,8 @@
     python benchmarks/alarms_in_training.py [--runs 3] [--steps 1200]
 
 Small models on the source of this Python's standard library, by the default schedule: nothing is planted and nothing
-goes wrong, so every alarm is false. Judged are the two reports that `tenth alarms` looks at by default, the loss and the
-norm of the gradient. It measures no time, and may run beside other work.
+goes wrong, so every alarm is false. Judged are the two reports that `tenth alarms` looks at by default: the loss, and
+the norm of the gradient. It measures no time, and may run beside other work.
 """
 
 from __future__ import annotations
