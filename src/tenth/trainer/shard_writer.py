@@ -189,7 +189,7 @@ def room_on_disk(folder: Path) -> Iterator[None]:
 
 def _open(path: Path, size: int) -> IO[bytes]:
     """The file cut to `size` bytes, to be written on from there."""
-    path.touch()
+    path.open("ab").close()  # not touch(): it trusts utime, which a quarantine without namespaces answers for any path
     if path.stat().st_size < size:
         raise CorpusError(
             "The preparation cannot go on.", f"{path} is shorter than when it paused",
