@@ -48,7 +48,7 @@ CHARTER_KEYS = {
     "gates": "every consent",
     "ceiling": "device_seconds flop",
     "seal": "checkpoints escrow",
-    "quarantine": "level silence_seconds loopback processes memory_bytes output_bytes jail",
+    "quarantine": "level silence_seconds loopback processes memory_bytes output_bytes gpus jail",
     "watch": "samples_per_minute unwatched prompts alarms",
     "evidence": "name command timeout_seconds",
     "signatory": "name key",

@@ -80,6 +80,8 @@ class Quarantine:
     """Of all its processes together."""
     output_bytes: float
     """In its work folder and in what it printed."""
+    gpus: tuple[int, ...]
+    """Numbers of the accelerators that its processes may use."""
     jail: int
     """How many processes beside it run the programs that its model writes (tenth.jail); 0 for none."""
 
@@ -182,6 +184,12 @@ def _texts(value: Any) -> bool:
     return isinstance(value, list) and all(isinstance(text, str) and text and "\0" not in text for text in value)
 
 
+def _numbers(value: Any) -> bool:
+    return isinstance(value, list) and all(
+        type(one) is int and 0 <= one < 64 and value.count(one) == 1 for one in value
+    )
+
+
 def _env(value: Any) -> bool:
     """Texts under names that a shell could use, none of them ours."""
     named = isinstance(value, dict) and all(re.fullmatch(r"(?!TENTH_)[A-Za-z_][A-Za-z0-9_]*", name) for name in value)
@@ -219,6 +227,7 @@ A_NAME = _must("a name: a lower-case letter, then at most 31 letters, digits, '-
 A_LIST = _must("a list of texts", _texts, tuple)
 SOME = _must("a list of at least one text", lambda value: _texts(value) and value, tuple)
 COUNT = _must("a whole number from 1 to 10,000", lambda value: type(value) is int and 1 <= value <= 10_000)
+NUMBERS = _must("a list of different whole numbers from 0 to 63", _numbers, tuple)
 ABOVE_0 = _must("a number above 0", lambda value: _real(value) and value > 0, float)
 FROM_0 = _must("a number of at least 0", lambda value: _real(value) and value >= 0, float)
 FROM_1 = _must("a number of at least 1", lambda value: _real(value) and value >= 1, float)
@@ -252,6 +261,7 @@ SCHEMA: dict[str, dict[str, tuple[Check, Any]]] = {
         "processes": (COUNT, 1000),
         "memory_bytes": (ABOVE_0, float("inf")),
         "output_bytes": (ABOVE_0, 1e11),
+        "gpus": (NUMBERS, ()),
         "jail": (COUNT, 0),
     },
     "seal": {"checkpoints": (YES_NO, False), "escrow": (_key, None)},
@@ -273,8 +283,6 @@ LISTS = {"phase": 1, "evidence": 0, "signatory": 1, "watcher": 0, "witness": 0}
 
 OPTIONAL = ("gates", "seal", "watch")
 """Single tables that may be left out, since each of their keys has a default."""
-
-KEYS: Mapping[str, tuple[str, ...]] = {table: tuple(keys) for table, keys in SCHEMA.items()}
 
 
 def parse(source: bytes) -> Charter:

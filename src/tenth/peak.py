@@ -11,11 +11,13 @@ import json
 import os
 import subprocess
 import sys
+from collections.abc import Sequence
 from importlib import metadata
 from pathlib import Path
 from typing import Any
 
 from tenth.encoding import write_durably
+from tenth.errors import RunRefused
 
 SECONDS = 60.0
 CYCLES_PER_SECOND = 6e9
@@ -24,18 +26,26 @@ FLOP_PER_CYCLE = (("amx_bf16", 2048), ("avx512_bf16", 128), ("avx512f", 64), ("a
 """Of one core, by the widest instructions it has (flags of /proc/cpuinfo): vendors' optimisation manuals."""
 
 
-def of_this_machine() -> dict[str, Any]:
-    """``{flop_per_device_second, flop_how}``: measured where torch is installed, else the most that is thinkable."""
-    facts = _facts()
+def of_this_machine(gpus: Sequence[int] = ()) -> dict[str, Any]:
+    """``{flop_per_device_second, flop_how}``: measured where torch is installed, else the most that is thinkable.
+
+    With ``gpus``, the numbers of accelerators that are granted, it is theirs: the most that any device computes.
+    """
+    granted = ",".join(map(str, gpus))
+    facts = f"{_facts()}\ngranted: {granted}" if gpus else _facts()
     kept = _cache() / f"peak-{hashlib.sha256(facts.encode()).hexdigest()[:16]}.json"
     try:
         return dict(json.loads(kept.read_text("utf-8")))
     except (OSError, ValueError):
         pass
-    found = _measured()
+    found = _measured(granted)
+    if found is None and gpus:
+        do = "install tenth's trainer, and a build of PyTorch for these devices"
+        raise RunRefused("the accelerators' peak was not measured", "without it their FLOP cannot be counted", do)
     if found is None:
         return {"flop_per_device_second": thinkable(facts), "flop_how": "not measured: what its instructions allow"}
-    peak = {"flop_per_device_second": found, "flop_how": "measured: one thread's best product of matrices"}
+    of = "an accelerator's" if gpus else "one thread's"
+    peak = {"flop_per_device_second": found, "flop_how": f"measured: {of} best product of matrices"}
     try:
         kept.parent.mkdir(parents=True, exist_ok=True)
         write_durably(kept, json.dumps(peak).encode())
@@ -50,10 +60,12 @@ def thinkable(facts: str) -> float:
     return CYCLES_PER_SECOND * next((flop for flag, flop in FLOP_PER_CYCLE if flag in flags), 16)
 
 
-def _measured() -> float | None:
-    command = [sys.executable, "-m", "tenth.trainer", "peak"]
+def _measured(granted: str) -> float | None:
+    command, env = [sys.executable, "-m", "tenth.trainer", "peak"], {**os.environ, "CUDA_VISIBLE_DEVICES": granted}
     try:
-        done = subprocess.run(command, capture_output=True, timeout=SECONDS, check=True, stdin=subprocess.DEVNULL)
+        done = subprocess.run(
+            command, capture_output=True, timeout=SECONDS, check=True, stdin=subprocess.DEVNULL, env=env
+        )
         return float(done.stdout)
     except (OSError, subprocess.SubprocessError, ValueError):
         return None

@@ -121,9 +121,8 @@ def this_dossier(state: State, event: Event) -> str | None:
 
 
 def explained(state: State, event: Event) -> str | None:
-    if state.surprised and not event.note.strip():
-        return "this gate is surprised, so a consent needs a note that says why it is right to go on"
-    return None
+    why = "this gate is surprised, so a consent needs a note that says why it is right to go on"
+    return why if state.surprised and not event.note.strip() else None
 
 
 def everyone(state: State, event: Event) -> str | None:

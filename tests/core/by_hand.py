@@ -81,7 +81,7 @@ class ByHand:
         """Wait, without a turn of the loop, until the trainer has ended by itself."""
         trainee = self.supervisor.trainee
         assert trainee is not None
-        wait_for_end(trainee.leash.pid)
+        wait_for_end(trainee.child.leash.pid)
 
 
 def state_of(pid: int) -> str:
@@ -122,10 +122,10 @@ def pulled_between_two_ends(hand: ByHand) -> None:
     hand.turn_until(lambda: hand.state()["claims"])
     trainee = hand.supervisor.trainee
     assert trainee is not None
-    holder = trainee.leash.pid
+    holder = trainee.child.leash.pid
     os.kill(holder, signal.SIGSTOP)
     deadline = time.monotonic() + 10
-    while [pid for pid in trainee.leash.processes() if state_of(pid) not in ("Z", "")]:
+    while [pid for pid in trainee.child.leash.processes() if state_of(pid) not in ("Z", "")]:
         assert time.monotonic() < deadline
         time.sleep(0.005)
     threading.Timer(0.05, os.kill, (holder, signal.SIGCONT)).start()  # no process: it would be taken for an orphan
@@ -143,9 +143,9 @@ def killed_while_unwatched(hand: ByHand) -> None:
     hand.turn_until(lambda: hand.state()["frozen"])
     trainee = hand.supervisor.trainee
     assert trainee is not None
-    for pid in (*trainee.leash.processes(), trainee.leash.pid):
+    for pid in (*trainee.child.leash.processes(), trainee.child.leash.pid):
         os.kill(pid, signal.SIGKILL)
-    wait_for_end(trainee.leash.pid)
+    wait_for_end(trainee.child.leash.pid)
     for _ in range(5):
         hand.supervisor.turn()
     hand.say(do="watch", name="lin")

@@ -91,6 +91,9 @@ class Live:
     silence_seconds: float = 60
     loopback: bool = False
     jail: int = 0
+    gpus: Sequence[int] = ()
+    devices: Path | None = None
+    """Where the nodes of accelerators lie, in place of /dev."""
     code: Sequence[str] = ()
     seal: bool = False
     escrow: str | None = None
@@ -147,7 +150,8 @@ class Live:
         lines += ["[gates]", f'every = "1/{self.every} epoch"', ""]
         lines += ["[ceiling]", f"device_seconds = {self.device_seconds}", f"flop = {self.flop}", ""]
         lines += ["[quarantine]", f'level = "{self.level}"', f"silence_seconds = {self.silence_seconds}"]
-        lines += [*(["loopback = true"] if self.loopback else []), *([f"jail = {self.jail}"] if self.jail else []), ""]
+        lines += [*(["loopback = true"] if self.loopback else []), *([f"jail = {self.jail}"] if self.jail else [])]
+        lines += [f"gpus = {json.dumps(list(self.gpus))}", ""]
         if self.seal:
             lines += ["[seal]", "checkpoints = true"]
             lines += [f'escrow = "{self.keys[self.escrow].public.line}"'] if self.escrow else []
@@ -182,6 +186,8 @@ class Live:
         if self.begun is None:
             self.begin()
         odd: dict[str, Any] = dict(MACHINES[self.machine]) if self.machine else {}
+        if self.devices:
+            odd["devices"] = str(self.devices)
         if fault:
             odd["fault"] = fault
         words = [str(TESTS / "core" / "odd_supervisor.py"), json.dumps(odd)] if odd else ["-m", "tenth.supervisor"]

@@ -66,12 +66,14 @@ class Fault:
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
 
-def make_odd(oddity: dict[str, bool]) -> None:
-    """Let this machine look as if it had no cgroups, or no bubblewrap."""
+def make_odd(oddity: dict[str, Any]) -> None:
+    """Let this machine look as if it had no cgroups, or no bubblewrap, or other devices."""
     if not oddity.get("cgroup", True):
         leash.cgroup_parent = lambda: None  # type: ignore[assignment]
     if not oddity.get("bwrap", True):
         sandbox.bubblewrap = lambda: None  # type: ignore[assignment]
+    if "devices" in oddity:
+        sandbox.DEVICES = Path(oddity["devices"])
 
 
 def main() -> int:

@@ -42,6 +42,7 @@ def document() -> dict[str, Any]:
             "processes": 9,
             "memory_bytes": 1e9,
             "output_bytes": 1e9,
+            "gpus": [0, 3],
             "jail": 2,
         },
         "watch": {"samples_per_minute": 5, "unwatched": "wait", "prompts": ["a"], "alarms": ["loss"]},
@@ -69,7 +70,7 @@ def refusal(value: dict[str, Any]) -> BadCharter | None:
     return None
 
 
-KEYS = [(table, key) for table, keys in charters.KEYS.items() for key in keys]
+KEYS = [(table, key) for table, keys in charters.SCHEMA.items() for key in keys]
 
 
 def test_a_full_charter_is_read() -> None:

@@ -45,7 +45,7 @@ def test_links_lead_somewhere(document: Path) -> None:
 def test_every_key_of_the_charter_is_in_its_reference() -> None:
     parts = TABLE.split((ROOT / "docs" / "charter.md").read_text(encoding="utf-8"))
     described = {table: set(ROW.findall(text)) for table, text in zip(parts[1::2], parts[2::2], strict=True)}
-    assert described == {table: set(keys) for table, keys in charter.KEYS.items()}
+    assert described == {table: set(keys) for table, keys in charter.SCHEMA.items()}
 
 
 def test_the_example_in_the_reference_is_a_charter() -> None:

@@ -131,7 +131,7 @@ def _record(
         "gates": agreed.gates,
         "data": data,
         "ceiling": agreed.ceiling.record(),
-        "peak": peak.of_this_machine(),
+        "peak": peak.of_this_machine(agreed.quarantine.gpus),
         "lease": _limits(agreed),
         "level": {"wanted": agreed.quarantine.level, "holds": held(found)},
         "protections": holds,
@@ -162,7 +162,7 @@ def _print(agreed: Charter, data: list[dict[str, Any]], holds: list[dict[str, An
     ):
         most, each = agreed.ceiling.record()[name], _limits(agreed)[name]
         click.echo(f"  at most {words.amount(most)} {unit}; {words.amount(each)} in one lease")
-    fastest = peak.of_this_machine()
+    fastest = peak.of_this_machine(agreed.quarantine.gpus)
     per_second, ceiling = fastest["flop_per_device_second"], agreed.ceiling
     click.echo(f"  a device here: {words.amount(per_second)} FLOP a second ({fastest['flop_how']})")
     if ceiling.flop < ceiling.device_seconds * per_second:

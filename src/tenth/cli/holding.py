@@ -26,10 +26,11 @@ START_SECONDS = 120.0
 
 def open_run(charter: Path, runs: Path, found: Sequence[Probe] = ()) -> Path:
     """Make a run directory for a charter that was checked; what probing the quarantine found is pinned with it."""
-    jailed = probe_jail() if charters.parse(charter.read_bytes()).quarantine.jail else []
+    agreed = charters.parse(charter.read_bytes()).quarantine
+    jailed = probe_jail() if agreed.jail else []
     probes = [one.record() for one in (*(found or probe()), *jailed)]
     holds = sandbox.means(leash.cgroup_parent() is not None)
-    return begin(charter, runs, holds, time.time(), peak.of_this_machine(), probes).path
+    return begin(charter, runs, holds, time.time(), peak.of_this_machine(agreed.gpus), probes).path
 
 
 def start(run: Path, *, exit_at_gate: bool = False) -> subprocess.Popen[bytes]:

@@ -134,10 +134,9 @@ def _hashed(path: Path) -> Work[tuple[str, int]]:
 def surprised(panel: Path) -> bool:
     """Does this evidence say that it holds what nobody foresaw? Raises WrongInput if its summary cannot be read."""
     path = panel / "summary.json"
-    if not path.is_file() or path.stat().st_size > MOST_SUMMARY_BYTES:
-        found = f"it has no summary.json of at most {MOST_SUMMARY_BYTES:,} bytes"
-        raise WrongInput(f"'{panel.name}' is refused", found)
-    summary = parse(read_plain(path), f"the summary.json of '{panel.name}'")
+    small = path.is_file() and path.stat().st_size <= MOST_SUMMARY_BYTES
+    summary = parse(read_plain(path), f"the summary.json of '{panel.name}'") if small else None
     if not isinstance(summary, dict) or type(says := summary.get("surprised", False)) is not bool:
-        raise WrongInput(f"'{panel.name}' is refused", "its summary.json is no object, or 'surprised' no truth value")
+        found = f"no summary.json of at most {MOST_SUMMARY_BYTES:,} bytes, or none that is an object of its form"
+        raise WrongInput(f"'{panel.name}' is refused", found, "docs/evidence.md shows what to write")
     return says

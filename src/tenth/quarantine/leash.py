@@ -207,6 +207,12 @@ class Leash:
         pages = [int(found[21]) for pid in pids if (found := _stat(f"/proc/{pid}/stat"))]
         return sum(len(_listdir(f"/proc/{pid}/task")) for pid in pids), sum(pages) * os.sysconf("SC_PAGE_SIZE")
 
+    def opens(self, nodes: Sequence[Path]) -> bool:
+        """Has a process of the tree one of these files open?"""
+        wanted = {_identity(str(node)) for node in nodes} - {None}
+        held = (f"/proc/{pid}/fd/{number}" for pid in self.processes() for number in _listdir(f"/proc/{pid}/fd"))
+        return any(_identity(one) in wanted for one in held)
+
     def device_seconds(self) -> float:
         """Processor seconds of the whole tree since its start, dead children included (promise 4). Never falls."""
         if self._group and not self._closed:
@@ -274,6 +280,14 @@ def _read(path: str) -> str:
             return file.read()
     except OSError:
         return ""
+
+
+def _identity(path: str) -> tuple[int, int] | None:
+    try:
+        status = os.stat(path)
+    except OSError:
+        return None
+    return status.st_dev, status.st_ino
 
 
 def _listdir(path: str) -> list[str]:

@@ -27,6 +27,7 @@ LAUNCHER = Path(__file__).with_name("launch.py")
 WORLD: dict[str, list[str]] = tomllib.loads(Path(__file__).with_name("world.toml").read_text("utf-8"))
 FENCE = 6
 """From this version of Landlock on, the launcher can stop its whole tree at once (launch.py)."""
+DEVICES = Path("/dev")
 SCRATCH_BYTES = 1 << 28
 """Of /tmp and /dev/shm, which lie in memory and end with the child."""
 
@@ -45,6 +46,8 @@ class Cell:
     """Shown although they lie below something hidden."""
     cwd: Path
     env: Mapping[str, str]
+    gpus: Sequence[int] = ()
+    """The accelerators it may use; it sees the nodes of no other."""
     loopback: bool = False
     """May its processes talk over the network interface that leads nowhere? Back-end A only."""
     processes: int = 1000
@@ -94,6 +97,9 @@ def require(asked: Quarantine) -> None:
             "bubblewrap is not installed or not allowed here, and without it an open loopback is an open network",
             "install bubblewrap ('tenth check' says how), or train with one rank and leave 'loopback' out",
         )
+    if missing := [str(node) for node in gpu_nodes(asked.gpus) if not node.exists()]:
+        found = f"{', '.join(missing)}: not on this machine"
+        raise RunRefused("'gpus' cannot be granted", found, "agree on those that it has, or install their driver")
     if LEVELS.index(level()) < LEVELS.index(asked.level):
         raise RunRefused(
             f"quarantine level '{asked.level}' cannot be held",
@@ -149,12 +155,11 @@ def _namespaces() -> list[str]:
 
 def _walls(cell: Cell) -> list[str]:
     """bubblewrap's options: later ones lie on top of earlier ones."""
-    gpus = _gpus()
     line = [*_namespaces(), "--die-with-parent", "--new-session", "--cap-drop", "ALL", "--hostname", "tenth"]
     line += ["--proc", "/proc", "--dev", "/dev"]
     for scratch in ("/tmp", "/dev/shm"):  # noqa: S108 (made here, empty)
         line += ["--size", str(SCRATCH_BYTES), "--tmpfs", scratch]
-    for node in gpus:
+    for node in gpu_nodes(cell.gpus):
         line += ["--dev-bind", str(node), str(node)]
     shown = _shown(cell)
     for path in shown:
@@ -174,7 +179,9 @@ def _ruleset(cell: Cell) -> int:
     """Landlock's rules for the same world. What is hidden below something readable cannot be taken out again: such a
     folder is opened entry by entry instead."""
     readable = [*_without(_shown(cell), cell.hidden), *cell.sealed, *(Path("/proc") / name for name in WORLD["proc"])]
-    return landlock.rules(readable, [cell.writable, *(Path("/dev") / name for name in WORLD["devices"]), *_gpus()])
+    return landlock.rules(
+        readable, [cell.writable, *(Path("/dev") / name for name in WORLD["devices"]), *gpu_nodes(cell.gpus)]
+    )
 
 
 def _without(paths: Iterable[Path], hidden: Sequence[Path]) -> Iterator[Path]:
@@ -190,7 +197,7 @@ def _without(paths: Iterable[Path], hidden: Sequence[Path]) -> Iterator[Path]:
 
 def _shown(cell: Cell) -> list[Path]:
     """What may be read, outermost first, nothing twice."""
-    system = [*WORLD["programs"], *WORLD["settings"], *WORLD["system"], *(WORLD["system_of_gpus"] if _gpus() else ())]
+    system = [*WORLD["programs"], *WORLD["settings"], *WORLD["system"], *(WORLD["system_of_gpus"] if cell.gpus else ())]
     given = [path for one in (*cell.readable, *_interpreter()) for path in (one, one.resolve())]
     found: list[Path] = []
     for path in sorted({*map(Path, system), *given}):
@@ -199,8 +206,10 @@ def _shown(cell: Cell) -> list[Path]:
     return found
 
 
-def _gpus() -> list[Path]:
-    return sorted(Path("/dev").glob("nvidia*"))
+def gpu_nodes(granted: Sequence[int]) -> list[Path]:
+    """Of NVIDIA's driver: a node for each device, and those that all devices share (nvidiactl, nvidia-uvm, ...)."""
+    shared = [node for node in DEVICES.glob("nvidia*") if not node.name.removeprefix("nvidia").isdigit()]
+    return sorted([*(DEVICES / f"nvidia{number}" for number in granted), *shared]) if granted else []
 
 
 def absolute(words: Sequence[str]) -> list[Path]:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import socket
 import sys
+import time
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -19,8 +20,6 @@ from tenth.quarantine.leash import Leash
 from tenth.supervisor.rundir import RunDir
 
 JAIL = (sys.executable, "-P", "-B", "-m", "tenth.jail")
-JAIL_BYTES = 1 << 20
-"""Of the folder that it may write to, and of what it prints."""
 
 
 class Child:
@@ -38,51 +37,50 @@ class Child:
             if asks:
                 cell = replace(cell, env={**cell.env, "TENTH_JAIL": ",".join(map(str, asks))})
             self.leash = Leash(command, cell, name, output, [*keep, *asks])
-            self._trees = [self.leash]
+            self.trees = [self.leash]
+            """The child itself, and its jail if it has one."""
             if answers:
-                words = [*JAIL, *map(str, answers)]
-                self._trees.append(Leash(words, _jail_cell(run), f"{name}-jail", output, answers))
+                self.trees.append(Leash([*JAIL, *map(str, answers)], _jail_cell(run), f"{name}-jail", output, answers))
+        self._cell, self._gpus, self._gpu_seconds, self._looked = cell, len(cell.gpus), 0.0, time.monotonic()
 
     def device_seconds(self) -> float:
-        """The jail's included."""
-        return sum(tree.device_seconds() for tree in self._trees)
+        """The jail's included; a granted accelerator counts while the child runs, whatever it does with it."""
+        now = time.monotonic()
+        self._gpu_seconds, self._looked = self._gpu_seconds + self._gpus * (now - self._looked), now
+        return sum(tree.device_seconds() for tree in self.trees) + self._gpu_seconds
 
     def freeze(self) -> int:
         """How many processes of the child itself stand still now."""
-        found, *_ = [tree.freeze() for tree in self._trees]
+        found, *_ = [tree.freeze() for tree in self.trees]
+        self._turn(0)
         return found
 
-    def stirs(self) -> bool:
-        return any(tree.stirs() for tree in self._trees)
-
-    def jail_ended(self) -> bool:
-        """With an error: it ends well once whoever asks it has closed its ends."""
-        return any(tree.poll() for tree in self._trees[1:])
+    def _turn(self, gpus: int) -> None:
+        """From now on so many accelerators run."""
+        self.device_seconds()
+        self._gpus = gpus
 
     def thaw(self) -> None:
-        for tree in self._trees:
+        self._turn(len(self._cell.gpus))
+        for tree in self.trees:
             tree.thaw()
 
     def close(self) -> None:
-        for tree in self._trees:
+        for tree in self.trees:
             tree.close()
+        self._turn(0)
 
 
 def cell(
     run: RunDir, words: Sequence[str], writable: Path, seen: Sequence[Path], env: Mapping[str, str], **limits: Any
 ) -> sandbox.Cell:
     """A child sees the charter's folder and what ``words`` name outside of it; of run directories only ``seen``."""
-    return sandbox.Cell(
-        writable, [run.root, *sandbox.absolute(words)], _hidden(run), seen, cwd=run.root, env=env, **limits
-    )
+    readable, gpus = [run.root, *sandbox.absolute(words)], run.charter().quarantine.gpus
+    return sandbox.Cell(writable, readable, run.hidden(), seen, cwd=run.root, env=env, gpus=gpus, **limits)
 
 
 def _jail_cell(run: RunDir) -> sandbox.Cell:
     """It sees nothing but programs of the system."""
     folder = run.path / ".jail"
     folder.mkdir(exist_ok=True)
-    return sandbox.Cell(folder, [], _hidden(run), [], folder, {}, output_bytes=JAIL_BYTES)
-
-
-def _hidden(run: RunDir) -> list[Path]:
-    return [*run.neighbours(), *sandbox.hidden_from_everyone()]
+    return sandbox.Cell(folder, [], run.hidden(), [], folder, {}, output_bytes=1 << 20)

@@ -188,7 +188,7 @@ def _run_panel(
     run: RunDir, panel: Evidence, out: Path, sealed: Path, charge: Callable[[float], None], left: float
 ) -> Steps:
     words = [*panel.command, *(name for phase in run.charter().phases for name in phase.data)]
-    seen = [*run.checkpoints(), run.work, sealed, *_files(run)]
+    seen = [*run.shown(), run.work, sealed, *_files(run)]
     inside = cell(run, words, out, seen, {"TENTH_SEALED": str(sealed), "TENTH_OUT": str(out)})
     deadline = time.monotonic() + panel.timeout_seconds
     child = Child(run, panel.command, inside, f"tenth-{run.name}-evidence-{time.monotonic_ns()}")

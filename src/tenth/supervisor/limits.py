@@ -10,6 +10,7 @@ import os
 import time
 
 from tenth.charter import Compute, Quarantine
+from tenth.quarantine import sandbox
 from tenth.supervisor.gathering import MOST_FILES, Trip, size
 from tenth.supervisor.rundir import RunDir
 from tenth.supervisor.trainee import Trainee
@@ -43,7 +44,7 @@ def conduct(trainee: Trainee, agreed: Quarantine, peak: float) -> None:
     claim(trainee, peak)
     silence(trainee, agreed)
     crowd(trainee, agreed)
-    if trainee.child.jail_ended():
+    if any(jail.poll() for jail in trainee.child.trees[1:]):  # it ends well once the trainer has closed its ends
         raise Trip("crash", "the jail beside the trainer ended; its last words are in trainer.log")
 
 
@@ -64,13 +65,16 @@ def silence(trainee: Trainee, agreed: Quarantine) -> None:
 
 def crowd(trainee: Trainee, agreed: Quarantine) -> None:
     """Looked at often: a tree that is let grow cannot be stopped in time."""
-    if len(trainee.leash.processes()) > agreed.processes:
+    if len(trainee.child.leash.processes()) > agreed.processes:
         raise Trip("limit", f"more than {agreed.processes:,} processes")
 
 
 def room(trainee: Trainee, agreed: Quarantine, run: RunDir) -> None:
-    """How many it is, how much memory it holds, how much it wrote."""
-    threads, memory = trainee.leash.room()
+    """How many it is, how much memory it holds, how much it wrote; and does it use what it was granted?"""
+    nodes = [sandbox.DEVICES / f"nvidia{number}" for number in agreed.gpus]
+    if nodes and trainee.progress and not trainee.child.leash.opens(nodes):
+        raise Trip("claim", "accelerators were granted, and the trainer makes steps without any")
+    threads, memory = trainee.child.leash.room()
     written = size(run.work, MOST_FILES) + (run.path / "trainer.log").stat().st_size
     for what, found, most in (
         ("processes and threads", threads, agreed.processes),

@@ -174,7 +174,7 @@ class Supervisor:
         if stance is Stance.CLOSED:
             raise RunRefused("there is nothing to stop", "the run is closed")
         processes = self.trainee.freeze() if self.trainee and stance is Stance.RUNNING else None
-        if self.trainee and processes == 0 and self.trainee.leash.ended():
+        if self.trainee and processes == 0 and self.trainee.child.leash.ended():
             self._ended(0)  # it was done in this very moment: what it saved is not lost
         running = self.history.state.stance is Stance.RUNNING
         if running and self.trainee is None:
@@ -241,11 +241,11 @@ class Supervisor:
     def _listen(self) -> None:
         if self.trainee:
             self._selector.register(self.trainee.channel.socket, selectors.EVENT_READ, self._hear)
-            self._selector.register(self.trainee.leash.pidfd, selectors.EVENT_READ, self._ended)
+            self._selector.register(self.trainee.child.leash.pidfd, selectors.EVENT_READ, self._ended)
 
     def _unlisten(self) -> None:
         if self.trainee:
-            for one in (self.trainee.channel.socket, self.trainee.leash.pidfd):
+            for one in (self.trainee.channel.socket, self.trainee.child.leash.pidfd):
                 with contextlib.suppress(KeyError):
                     self._selector.unregister(one)
 
@@ -280,13 +280,13 @@ class Supervisor:
         trainee = self.trainee
         if trainee is None or self.history.state.stance is not Stance.RUNNING:
             return
-        trainee.leash.device_seconds()  # while its meter can still be read
-        trainee.leash.kill()  # whoever is left in the tree would hold the channel open
+        trainee.child.leash.device_seconds()  # while its meter can still be read
+        trainee.child.leash.kill()  # whoever is left in the tree would hold the channel open
         while not trainee.channel.ended and self.trainee is trainee:
             self._hear(0)
         if self.trainee is not trainee:
             return
-        status = trainee.leash.poll()
+        status = trainee.child.leash.poll()
         if status == 0 and trainee.position is not None:
             self.drop_trainee()
             self._work = self._finish(trainee)
@@ -324,7 +324,7 @@ class Supervisor:
                 self._write_meter()
             if self._shards.full:
                 self.record(*self._shards.close())
-        if self.trainee and self.trainee.frozen and self.trainee.child.stirs():
+        if self.trainee and self.trainee.frozen and any(tree.stirs() for tree in self.trainee.child.trees):
             raise Trip("escape", "the frozen trainer went on")
         if now - self._told > 1:
             self._told = now
@@ -367,7 +367,7 @@ class Supervisor:
         history, run = self.history, self.run
         yield from gathering.unchanged(run, history)
         yield from gathering.documents_unchanged(run, history)
-        if self.trainee and self.trainee.leash.poll() is not None:
+        if self.trainee and self.trainee.child.leash.poll() is not None:
             self.drop_trainee()
         path = history.gate_path()
         gathering.discard(run.path / path)

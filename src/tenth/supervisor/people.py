@@ -31,9 +31,7 @@ def answer(supervisor: Supervisor, connection: Connection, request: dict[str, An
         case "watch":
             connection.watching, connection.name = True, name
             result = {"entries": [show_entry(entry) for entry in supervisor.log.entries[-50:]]}
-        case "status":
-            pass
-        case other:
+        case other if other != "status":
             raise WrongInput("the request is refused", f"it asks to {other!r}"[:80], "pull, submit, watch or status")
     return {**result, "status": status(supervisor)}
 
@@ -80,7 +78,6 @@ def status(supervisor: Supervisor) -> dict[str, Any]:
     """Where the run stands."""
     history, trainee, log = supervisor.history, supervisor.trainee, supervisor.log
     state = history.state
-    people = ("signatories", "consents", "objections", "waiting_for")
     compute = {"spent": supervisor.spent(), "ceiling": state.ceiling, "limit": state.limit}
     return {
         "run": supervisor.run.name,
@@ -89,7 +86,7 @@ def status(supervisor: Supervisor) -> dict[str, Any]:
         **{name: getattr(state, name) for name in ("anchor", "dossier", "gate", "gates")},
         "phase": history.phase_name,
         "epoch": history.tenth.epoch,
-        **{name: sorted(getattr(state, name)) for name in people},
+        **{name: sorted(getattr(state, name)) for name in ("signatories", "consents", "objections", "waiting_for")},
         **{name: amount.record() if amount else None for name, amount in compute.items()},
         "claims": trainee.claims() if trainee else history.claims,
         "halts": history.halts,
@@ -98,7 +95,7 @@ def status(supervisor: Supervisor) -> dict[str, Any]:
         "entries": log.tree.size,
         "root": log.tree.root().hex(),
         "supervisor": os.getpid(),
-        "trainer": trainee.leash.pid if trainee else None,
+        "trainer": trainee.child.leash.pid if trainee else None,
     }
 
 

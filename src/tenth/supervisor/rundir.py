@@ -13,6 +13,7 @@ from tenth.charter import Charter
 from tenth.encoding import decode
 from tenth.errors import RunRefused
 from tenth.keys import SigningKey
+from tenth.quarantine import sandbox
 
 OPEN = ".open"
 """Where sealed checkpoints lie open while they are needed."""
@@ -42,17 +43,14 @@ class RunDir:
         """FLOP/s of one device at its best, as measured when the run was opened."""
         return float(self.manifest()["machine"]["flop_per_device_second"])
 
-    def checkpoints(self) -> list[Path]:
-        """What a child may see of them: the folder, and what of it is open."""
-        return [path for path in (self.path / "checkpoints", self.path / OPEN) if path.is_dir()]
+    def shown(self) -> list[Path]:
+        """What every child may see of it: checkpoints as far as they lie open, and feedback as sealed for training."""
+        folders = [path for path in (self.path / "checkpoints", self.path / OPEN) if path.is_dir()]
+        return [*folders, *sorted(self.path.glob(f"feedback/{'[0-9a-f]' * 64}.jsonl"))]
 
-    def batches(self) -> list[Path]:
-        """People's feedback, as sealed for training under its digest; a recipe says which of it is used."""
-        return sorted(self.path.glob(f"feedback/{'[0-9a-f]' * 64}.jsonl"))
-
-    def neighbours(self) -> list[Path]:
-        """This run and the others beside it: all that a trainer must not see."""
-        return sorted(key.parent for key in self.path.parent.glob("*/supervisor.key"))
+    def hidden(self) -> list[Path]:
+        """What no child may see: this run, the others beside it, and the keys of whoever runs it."""
+        return [*(key.parent for key in self.path.parent.glob("*/supervisor.key")), *sandbox.hidden_from_everyone()]
 
     def manifest(self) -> dict[str, Any]:
         return dict(decode((self.path / "manifest.json").read_bytes(), "manifest.json"))
@@ -78,11 +76,8 @@ class RunDir:
         except OSError:
             owner = os.read(file, 20).decode("ascii", "replace").strip()
             os.close(file)
-            raise RunRefused(
-                f"the run {self.name} has a supervisor already",
-                f"process {owner} holds it",
-                "use 'tenth status' and 'tenth watch', or stop that process",
-            ) from None
+            refused, do = f"the run {self.name} has a supervisor already", "use 'tenth watch', or stop that process"
+            raise RunRefused(refused, f"process {owner} holds it", do) from None
         os.ftruncate(file, 0)
         os.pwrite(file, str(os.getpid()).encode(), 0)
         return file

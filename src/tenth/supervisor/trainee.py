@@ -34,7 +34,6 @@ class Trainee:
         recipe, theirs = self._frame["recipe"], self.channel.theirs.fileno()
         command = [recipe if word == phase.recipe else word for word in phase.command]
         self.child = Child(run, command, _cell(run, history, theirs, self._frame), name, [theirs])
-        self.leash = self.child.leash
         self.channel.theirs.close()
 
     @property
@@ -104,6 +103,6 @@ def _lease_frame(run: RunDir, history: History, lease: Lease, most: Mapping[str,
 def _cell(run: RunDir, history: History, channel: int, frame: Mapping[str, Any]) -> sandbox.Cell:
     phase, quarantine = history.tenth.phase, history.charter.quarantine
     limits = {name: getattr(quarantine, name) for name in ("loopback", "processes", "memory_bytes", "output_bytes")}
-    seen = [Path(frame["recipe"]), Path(frame["data"]), *run.checkpoints(), *run.batches()]
+    seen = [Path(frame["recipe"]), Path(frame["data"]), *run.shown()]
     env = {**phase.env, "TENTH_FD": str(channel)}
     return cell(run, [*phase.data, *phase.command], run.work, seen, env, **limits)
