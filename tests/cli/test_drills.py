@@ -80,7 +80,7 @@ def test_a_drill_comes_first_and_the_gate_after_it(run: Live, say: Say) -> None:
     assert "\x1b" not in told
     assert "the gate speaks" in say("ada", "review")
 
-    assert "no gate has been drilled" in say("bob", "drill")  # bob has yet to answer
+    assert "no drill is over" in say("bob", "drill")  # bob has yet to answer
     record = json.loads(say("bob", "review", "--json"))
     assert record["digest"] != real
     by_hand(run, record)
@@ -121,14 +121,16 @@ def tallied(say: Say) -> None:
 
 def test_an_answer_that_was_not_put_on_record_is_not_asked_for_again(run: Live, say: Say) -> None:
     assert "nothing was signed" in say("ada", "object", "--dry-run")
+    say("ada", "review")
     run.stop()
-    assert "no supervisor" in say("ada", "object", "--yes", code=1)
+    assert "no supervisor" in say("ada", "close", "--yes", code=1)
     run.start()
     assert "the gate speaks" in say("ada", "review")
     said = json.loads(say("ada", "consent", "--yes", "--json"))
-    assert said["drill"]["answer"] == "objected"
-    assert said["drill"]["seconds"] is None
+    assert said["drill"]["answer"] == "closed"
     assert run.entries()[-1]["event"] == "noted"
+    assert "signed by bob" in say("bob", "adjust", "--set", "optim.lr=0.1", "--yes")  # he has not seen the drill
+    assert run.entries()[-1]["event"] == "adjusted"
 
 
 def test_the_control_room_shows_a_drill_to_those_who_have_yet_to_answer(run: Live) -> None:
@@ -152,6 +154,7 @@ def test_the_control_room_shows_a_drill_to_those_who_have_yet_to_answer(run: Liv
     assert drilled.take(room, run.sign("objected", "ada", status)) is None
     with pytest.raises(BadStatement, match="other digests"):
         drilled.take(room, run.sign("objected", "ada", status, subjects=subjects[1:], anchor=seen["digest"]))
+    assert drilled.take(room, run.sign("noted", "ada", status, note="no answer")) is None
     told = drilled.take(room, answers["objected"])
     assert told
     assert "You objected: found." in told["says"]
@@ -161,6 +164,12 @@ def test_the_control_room_shows_a_drill_to_those_who_have_yet_to_answer(run: Liv
     run.say("noted", "ada", note=told["note"])
     room.index.update()
     assert drilled.owes(room, "ada") is None
+    closes = run.sign("closed", "bob", status)
+    assert drilled.take(room, closes) is None  # he has not seen the drill
+    shown_to(room, Session("bob", "signatory"))
+    closing = drilled.take(room, closes)
+    assert closing
+    assert "You closed: found." in closing["says"]
 
 
 def shown_to(room: Room, session: Session) -> dict[str, Any]:

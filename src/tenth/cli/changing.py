@@ -11,11 +11,12 @@ from typing import Any
 
 import click
 
-from tenth.cli import signing, words
+from tenth.cli import drilled, signing, words
 from tenth.cli.find import find_run
 from tenth.cli.options import dry_run_option, json_option, key_options, note_option, run_argument, yes_option
 from tenth.cli.people import Chosen
 from tenth.cli.replay import Replay
+from tenth.drills import answers
 from tenth.errors import Unlawful, WrongInput
 from tenth.gate.adjustment import check_patch
 from tenth.sanitise import plain
@@ -131,6 +132,10 @@ def speak(
     as_json: bool,
 ) -> int:
     """Sign this event for this moment, and hand it in. Returns the exit code."""
+    if event in answers.NOTICED:
+        done = drilled.answer_first(found, event, chosen, note, patch, what, yes=yes, dry_run=dry_run, as_json=as_json)
+        if done is not None:
+            return done
     who, envelope = signing.make(found, event, chosen, note, patch)
     lines = [f"{who} {what}", f"  run     {found.history.run}", f"  anchor  {found.history.state.anchor}"]
     if dry_run:

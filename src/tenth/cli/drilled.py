@@ -62,25 +62,27 @@ def in_place(found: Replay, drill: Drill) -> Iterator[Replay]:
 
 
 def answer_first(
-    found: Replay, event: str, chosen: Chosen, note: str, *, yes: bool, dry_run: bool, as_json: bool
-) -> int | None:
+    found: Replay, event: str, chosen: Chosen, note: str, patch: Any = None, what: str = "", *, yes: bool,
+    dry_run: bool, as_json: bool,
+) -> int | None:  # fmt: skip
     """Sign the drill of this gate in its place, and be told. None where whoever signs has none to answer.
 
-    What they sign is never handed to the supervisor, who could not accept it; a note of it is.
+    What they sign is never handed to the supervisor, who could not accept it; a note of it is. So that nobody changes
+    or ends a run for what they saw in a drill, ``what`` else they would do is an answer, too, of those who opened it.
     """
     if packet.find(found.path, found.history.dossier) is None:
         return None
     who, _ = signer(found.history.charter.signatories, chosen)
     drill = asks(found, who)
-    if drill is None:
+    before = answers.kept(drill, who) if drill else {}
+    if drill is None or (what and "shown" not in before):
         return None
-    before = answers.kept(drill, who)
     if "answer" in before and not dry_run:  # it was told, and could not be put on record
         return _told(found, drill, who, chosen, before, as_json=as_json)
     drill.judge(event, note)
     with in_place(found, drill) as shown:
-        _, envelope = signing.make(shown, event, chosen, note)
-        lines = signing.describe(shown, event, who)
+        _, envelope = signing.make(shown, event, chosen, note, patch)
+        lines = [f"{who} {what}"] if what else signing.describe(shown, event, who)
         if dry_run:
             return signing.rehearse(lines, envelope, who, event, as_json=as_json)
     signing.confirm(lines, yes=yes, quiet=as_json)

@@ -79,7 +79,7 @@ def _drills(found: Replay, said: Sequence[answers.Answer]) -> dict[str, Drill]:
 def _show(drills: Sequence[Mapping[str, Any]], rows: Sequence[rates.Person]) -> None:
     console = Console(highlight=False)
     if not drills:
-        click.echo("no gate has been drilled: the panel 'tenth-evidence drill --rate 0.1' in the charter draws some")
+        click.echo("no drill is over: the panel 'tenth-evidence drill --rate 0.1' in the charter draws some gates")
         return
     table = Table("by", "answered", "found", "95 %", "median", "not looked", "gates", "stopped", "95 %", box=None)
     for row in rows:

@@ -17,7 +17,8 @@ from tenth.drills.packet import Drill
 from tenth.encoding import canonical, decode, is_digest, open_envelope, write_durably
 from tenth.errors import BadEncoding, TenthError
 
-ANSWERS = ("consented", "objected")
+NOTICED = ("objected", "adjusted", "closed")
+"""Answers that do not let it pass."""
 MOST_WORDS = 250
 """Characters of the note on an answer that go into the note on record."""
 
@@ -35,7 +36,7 @@ class Answer:
 
     @property
     def found(self) -> bool:
-        return self.answer == "objected"
+        return self.answer in NOTICED
 
 
 def file_of(drill: Drill, who: str) -> Path:
@@ -113,14 +114,15 @@ def _read(note: str) -> tuple[int, str, str, float | None] | None:
     except (TenthError, KeyError, TypeError, ValueError):
         return None
     timed = seconds is None or (type(seconds) in (int, float) and seconds >= 0)
-    if type(gate) is not int or not is_digest(packet) or answer not in ANSWERS or not timed:
+    if type(gate) is not int or not is_digest(packet) or answer not in (*NOTICED, "consented") or not timed:
         return None
     return gate, packet, answer, seconds
 
 
 def told(drill: Drill, found: Mapping[str, Any]) -> str:
     """What a reviewer is told after their answer."""
-    verdict = "You objected: found." if found["answer"]["answer"] == "objected" else "You consented: missed."
+    answer = found["answer"]["answer"]
+    verdict = f"You {answer}: {'found' if answer in NOTICED else 'missed'}."
     return (
         "This was a drill: what you saw was a shadow of the checkpoint, and your signature on it was not handed in.\n"
         f"Planted were {drill.planted}\n{verdict}"

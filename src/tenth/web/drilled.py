@@ -54,12 +54,21 @@ def shown(room: Room, drill: Drill, who: str) -> Facts | None:
 
 
 def take(room: Room, envelope: Any) -> Facts | None:
-    """Keep an answer to a drill. None of anything else, which is the supervisor's. Raises BadStatement or Unlawful."""
+    """Keep an answer to a drill that they have before their eyes. None of anything else, which is the supervisor's.
+
+    Raises BadStatement or Unlawful.
+    """
     said = statement.read(envelope, room.charter)
     drill = asks(room, said.signatory)
-    if drill is None or said.event not in answers.ANSWERS or said.anchor != drill.digest:
+    if drill is None or said.run != room.name or said.event not in (*answers.NOTICED, "consented"):
         return None
-    if said.run != room.name or list(said.subjects) != list(drill.subjects):
+    if said.event not in statement.ON_DOSSIER:  # it would be taken; but whoever has opened the drill says it of that
+        if "shown" not in answers.kept(drill, said.signatory):
+            return None
+        return _told(drill, answers.keep(drill, said.signatory, said.event, {}, said.note))
+    if said.anchor != drill.digest:
+        return None
+    if list(said.subjects) != list(drill.subjects):
         raise BadStatement("this statement is refused", "it covers other digests than the dossier's")
     drill.judge(said.event, said.note)
     return _told(drill, answers.keep(drill, said.signatory, said.event, envelope, said.note))
