@@ -195,8 +195,9 @@ def _open(path: Path, size: int) -> IO[bytes]:
             "The preparation cannot go on.", f"{path} is shorter than when it paused",
             f"remove {path.parent} and begin again",
         )  # fmt: skip
-    os.truncate(path, size)
-    return path.open("ab")
+    file = path.open("ab")
+    file.truncate(size)  # not os.truncate(): a quarantine without namespaces refuses it by the path
+    return file
 
 
 def _sync(file: IO[bytes]) -> None:
