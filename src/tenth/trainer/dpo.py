@@ -36,7 +36,7 @@ ROUND = 32  # tokens: a pack's length is a multiple, since kernels are compiled 
 
 def dpo(run: Run, began: float) -> bool:
     """Train one tenth, see `train_lease`."""
-    return train_lease(run, began, open_pairs, alone=True)
+    return train_lease(run, began, "dpo", open_pairs, alone=True)
 
 
 def open_pairs(run: Run, recipe: Recipe, seed: int, before: Checkpoint | None, source: Source | None) -> Judged:
@@ -148,8 +148,9 @@ def packs_of(pieces: Sequence[Sequence[Marked | None]], count: int, filler: int,
     The longest sequences come first, each in the first row with room for it. What is nobody's belongs to `count`.
     """
     longest = max(len(one) - 1 for piece in pieces for one in piece if one is not None)
-    room = min(context, -(-2 * longest // ROUND) * ROUND)
-    found = [_placed(piece, room) for piece in pieces]
+    rooms = {min(context, -(-times * longest // ROUND) * ROUND) for times in (1, 2, 3, 4)}
+    tries = [(room, [_placed(piece, room) for piece in pieces]) for room in sorted(rooms)]
+    room, found = min(tries, key=lambda one: one[0] * max(map(len, one[1])))  # the fewest tokens
     shape = (len(pieces), max(len(rows) for rows in found), room)
     inputs, targets, starts = np.full(shape, filler), np.full(shape, IGNORED), np.zeros(shape, np.int64)
     owners = np.full(shape, count)

@@ -10,4 +10,4 @@ from .loop import train_lease
 
 def kto(run: Run, began: float) -> bool:
     """Train one tenth, see `train_lease`."""
-    return train_lease(run, began, open_thumbs, alone=True)
+    return train_lease(run, began, "kto", open_thumbs, alone=True)

@@ -23,10 +23,11 @@ from .sharded import Shards
 from .shown import written
 
 
-def train_lease(run: Run, began: float, phase: Phase, alone: bool = False) -> bool:
+def train_lease(run: Run, began: float, verb: str, phase: Phase, alone: bool = False) -> bool:
     """Train one tenth; was it alone? `began` is the process's start on the monotonic clock, for the report only.
 
-    `alone`: the phase trains with one process. Raises RecipeError where the recipe asks for more.
+    `verb`: what this kind of phase is started by. `alone`: it trains with one process. Raises RecipeError where the
+    recipe asks for more.
     """
     recipe = load_recipe(run.lease.recipe)
     device = choose_device(recipe.train)
@@ -34,7 +35,7 @@ def train_lease(run: Run, began: float, phase: Phase, alone: bool = False) -> bo
     if alone and count > 1:
         found = f"{count} ranks in a phase that one process trains"
         raise RecipeError("The recipe was refused.", found, "write ranks = 1 in [train]")
-    with started(run, count) as place, joined(place, recipe.train.parallel, device) as parallel:
+    with started(run, count, verb) as place, joined(place, recipe.train.parallel, device) as parallel:
         training = restore(run, recipe, parallel, phase)
         if count > 1:
             held = bytes_held(training)

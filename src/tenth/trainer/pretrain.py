@@ -26,7 +26,7 @@ from .recipe import Recipe
 
 def pretrain(run: Run, began: float) -> bool:
     """Train one tenth, see `train_lease`."""
-    return train_lease(run, began, open_documents)
+    return train_lease(run, began, "pretrain", open_documents)
 
 
 def open_documents(run: Run, recipe: Recipe, seed: int, before: Checkpoint | None, source: Source | None) -> Documents:

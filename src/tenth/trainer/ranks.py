@@ -72,8 +72,10 @@ def follow() -> Run:
 
 
 @contextmanager
-def started(run: Run, count: int) -> Iterator[Place]:
+def started(run: Run, count: int, verb: str) -> Iterator[Place]:
     """The place of this process among `count`. Rank 0 starts the others here, and ends them when the block ends.
+
+    `verb`: what trains a phase of this kind, `tenth-trainer VERB`.
 
     A rank that dies before that ends rank 0, too, with an error that names it: the others would wait for it for ever.
     """
@@ -90,7 +92,7 @@ def started(run: Run, count: int) -> Iterator[Place]:
     _need_loopback(count)
     folder.mkdir()
     (folder / LEASE).write_text(json.dumps(dataclasses.asdict(run.lease), default=str), "utf-8")
-    followers = _Followers(run.lease.recipe, folder)
+    followers = _Followers(verb, run.lease.recipe, folder)
     try:
         for rank in range(1, count):
             followers.start(rank, count)
@@ -117,8 +119,8 @@ def _need_loopback(count: int) -> None:
 class _Followers:
     """The processes of ranks 1 and above, as rank 0 sees them."""
 
-    def __init__(self, recipe: Path, meeting: Path) -> None:
-        self._command = [sys.executable, "-m", "tenth.trainer", "pretrain", str(recipe)]
+    def __init__(self, verb: str, recipe: Path, meeting: Path) -> None:
+        self._command = [sys.executable, "-m", "tenth.trainer", verb, str(recipe)]
         self._environment = os.environ | {PARENT: str(os.getpid()), FOLDER: str(meeting)}
         self._processes: list[subprocess.Popen[bytes]] = []
         self._ending = False

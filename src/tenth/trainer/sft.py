@@ -37,7 +37,7 @@ from .tokenizer import Text
 
 def sft(run: Run, began: float) -> bool:
     """Train one tenth, see `train_lease`."""
-    return train_lease(run, began, open_answers)
+    return train_lease(run, began, "sft", open_answers)
 
 
 def open_answers(run: Run, recipe: Recipe, seed: int, before: Checkpoint | None, source: Source | None) -> Answers:
