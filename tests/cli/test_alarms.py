@@ -46,6 +46,7 @@ def test_a_spike_and_a_value_that_is_no_number_are_found_at_their_steps(
     for options in ([], ["--follow"]):
         assert main(["alarms", str(run), "--json", *options]) == 0
         rows = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+        rows = rows if options else rows[0]["alarms"]
         spikes = [(row["series"], row["step"], row["kind"]) for row in rows if row["rule"] == "spike"]
         assert ("loss", 200, "nominal") in spikes
         assert ("loss", 250, "nominal") in spikes
@@ -53,7 +54,7 @@ def test_a_spike_and_a_value_that_is_no_number_are_found_at_their_steps(
     kept = raised.standing(run)
     assert (kept["count"], kept["followed"]) == (0, False), "without a charter there is nothing to stand by"
     assert main(["alarms", str(run), "--of", "lr"]) == 0
-    assert "299 values of lr, 0 alarms" in capsys.readouterr().out
+    assert capsys.readouterr().out == "299 values of lr\n"
 
 
 def test_steps_that_are_trained_again_begin_a_new_stream(run: Path) -> None:

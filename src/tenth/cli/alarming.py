@@ -52,10 +52,13 @@ def alarms_command(
     path = find_run(run, quiet=as_json)
     look = Look(Path(path), series or SERIES)
     if not (follow or pulls):
-        for raised in look.new():
-            _say(raised, as_json=as_json)
-        if not as_json:
-            click.echo(look.summary())
+        found = look.new()
+        if as_json:
+            emit({"alarms": [raised.record() for raised in found], "values": look.counts()})
+        else:
+            for raised in found:
+                _say(raised, as_json=False)
+            click.echo(plain("; ".join(f"{count:,} values of {name}" for name, count in look.counts().items())))
         return DONE
     keeper = Keeper(Path(path))
     try:
@@ -108,16 +111,16 @@ class Look:
         """What was raised by the reports since the last call."""
         return [raised for point in self._reader.new() for one in self._series.values() for raised in one.see(point)]
 
-    def summary(self) -> str:
-        rows = [f"{one.count:,} values of {name}, {one.raised:,} alarms" for name, one in self._series.items()]
-        return plain("; ".join(rows), limit=500)
+    def counts(self) -> dict[str, int]:
+        """How many values of each series were judged."""
+        return {name: one.count for name, one in self._series.items()}
 
 
 class Series:
     """One series. Steps that are trained again, after a way back to a checkpoint, begin a new stream."""
 
     def __init__(self, name: str) -> None:
-        self.name, self.count, self.raised = name, 0, 0
+        self.name, self.count = name, 0
         self._rules: list[Spike | Drift] = []
         self._step = -1
 
@@ -132,7 +135,6 @@ class Series:
         self._step, self.count = point.step, self.count + 1
         for rule in self._rules:
             if alarm := rule.see(value):
-                self.raised += 1
                 yield Raised(
                     self.name, point.step, point.gate, point.time, alarm.rule, alarm.kind, alarm.value, alarm.threshold,
                     alarm.says,
