@@ -26,11 +26,11 @@ def test_help_names_every_verb(shell: Shell) -> None:
 
 @pytest.mark.parametrize("verb", list(VERBS))
 def test_every_verb_has_json_and_writers_have_dry_run(shell: Shell, verb: str) -> None:
-    below = {"key": ["new"], "witness": ["ask"]}.get(verb, [])
+    below = {"key": ["new"], "witness": ["ask"], "feedback": ["seal"]}.get(verb, [])
     usage = shell.ok(verb, *below, "--help").out
     assert "--json" in usage
     writers = {"key", "init", "run", "consent", "object", "adjust", "reopen", "close", "export", "demo"}
-    writers |= {"convert", "data", "unseal", "witness"}
+    writers |= {"convert", "data", "unseal", "witness", "note", "forecast", "feedback"}
     assert ("--dry-run" in usage) is (verb in writers)
 
 
