@@ -10,7 +10,8 @@ from record import QUIET, RESULTS, ROOT, holds
 
 ORDER: tuple[str, ...] = ("pull", "quarantine", "escapes", "jail", "pull_cli", "log_appends", "faults", "verify")
 ORDER += ("sealing", "oversight_cost", "control_room", "feedback", "resume", "checkpoint", "transfer")
-ORDER += ("data_preparation", "generation", "trainer_step", "organisms", "packet", "alarms", "alarms_in_training")
+ORDER += ("data_preparation", "generation", "trainer_step", "organisms", "packet", "capabilities")
+ORDER += ("alarms", "alarms_in_training")
 ORDER += ("forecasts", "ablations", "peers/run", "peers/gpu")
 """Their place in the document."""
 LONG: tuple[str, ...] = ("faults", "control_room", "organisms", "packet", "alarms", "alarms_in_training", "forecasts")
