@@ -18,6 +18,7 @@ from tenth.trainer.held_out import Document
 from tenth.trainer.model import Transformer
 from tenth.trainer.precision import fast_bfloat16
 
+from .paired import ratios
 from .sealed import Sealed, held_out_texts, write
 
 DOCUMENTS = 24
@@ -70,15 +71,10 @@ def totals(scores: list[Score]) -> dict[str, float]:
 
 
 def paired_difference(now: list[Score], before: list[Score]) -> tuple[float, float]:
-    """Change of total bits per byte, and its standard error over documents (ratio estimator, Cochran 1977, §2.11)."""
-    size = sum(s.bytes for s in now)
-    changes = [(a.nats - b.nats) / math.log(2) for a, b in zip(now, before, strict=True)]  # bits
-    change = sum(changes) / size
-    if len(now) < 2:
-        return change, 0.0
-    residuals = [bits - change * s.bytes for bits, s in zip(changes, now, strict=True)]
-    count = len(now)
-    return change, math.sqrt(count / (count - 1) * sum(r * r for r in residuals)) / size
+    """Change of total bits per byte, and its standard error over documents; one document tells of no error."""
+    bits = [[s.nats / math.log(2) for s in scores] for scores in (now, before)]
+    found = ratios(*bits, [s.bytes for s in now])
+    return found.change, found.error if len(now) > 1 else 0.0
 
 
 @torch.no_grad()
