@@ -35,6 +35,7 @@ command = ["tenth-evidence", "drill", "--rate", "1"]
 name = "seen"
 command = ["{python}", "{seen}"]
 """
+OPENED = b'{"body":{"data":{},"recipes":{"recipe.toml":""}},"event":"opened"}\n'
 SEEN = """\
 import json, os, pathlib
 sealed = json.loads(pathlib.Path(os.environ["TENTH_SEALED"]).read_text())
@@ -63,7 +64,9 @@ def sealed(run: FakeSupervisor, tmp_path: Path) -> Sealed:
     folder = tmp_path / "run"
     (folder / "log").mkdir(parents=True)
     adjusted = {"predicate": {"patch": {"evidence": {"drop": ["dropped"]}}}}
-    (folder / "log" / "entries.jsonl").write_bytes(entry("adjusted", adjusted))
+    (folder / "log" / "entries.jsonl").write_bytes(OPENED + entry("adjusted", adjusted))
+    for name in ("recipe.toml", "recipe.2.toml", "recipe.4.toml"):
+        (folder / name).write_text("")
     (tmp_path / "seen.py").write_text(SEEN)
     (folder / "charter.toml").write_text(CHARTER.format(python=sys.executable, seen=tmp_path / "seen.py"))
     (folder / "gates" / "02" / "evidence").mkdir(parents=True)
@@ -103,7 +106,7 @@ def test_a_drawn_gate_has_a_packet_of_every_panel_and_the_shadow_is_gone(sealed:
     facts = json.loads((packet / "seen" / "facts.json").read_text())
     assert facts["checkpoint"]
     assert facts["before"] == ["01", "02", "03"]
-    assert facts["files"] == ["charter.toml", "checkpoints", "gates", "log"]
+    assert facts["files"] == ["charter.toml", "checkpoints", "gates", "log", "recipe.2.toml", "recipe.toml"]
     key = json.loads((sealed.out / drill.KEY).read_text())
     assert key["kind"] in KINDS
     assert key["planted"] >= shadow.LEAST
@@ -130,7 +133,7 @@ def test_a_shadow_is_another_model_and_its_interval_has_what_was_planted(sealed:
 
 
 def test_a_panel_that_fails_on_the_shadow_fails_the_drill(sealed: Sealed) -> None:
-    (sealed.folder / "log" / "entries.jsonl").write_bytes(b"")
+    (sealed.folder / "log" / "entries.jsonl").write_bytes(OPENED)
     with pytest.raises(EvidenceError, match="'dropped' ended with status 1"):
         drill.main(sealed, 1.0)
 

@@ -50,7 +50,7 @@ def test_a_jail_opens_in_the_quarantine_of_evidence(live: Live, machine: str) ->
 
 
 def test_changes_of_recipe_and_documents_are_told(live: Live) -> None:
-    live.evidence = [("changes", CHANGES)]
+    live.machine, live.evidence = machines()[-1], [("changes", CHANGES)]  # where the run's folder cannot be listed
     live.start().run_to("GATE", gate=1)
     assert "as they were" in said(live, "01", "changes")["headline"]
     live.say("adjusted", "ada", patch={"recipe": {"optim.lr": 0.25}, "exclude": ["data/prose.txt"]})

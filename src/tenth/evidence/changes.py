@@ -12,13 +12,13 @@ import hashlib
 import importlib.metadata
 import json
 import tomllib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 from tenth.trainer.documents import read_listing
 
-from .sealed import EvidenceError, Sealed, log_of, write
+from .sealed import EvidenceError, Sealed, agreed_files, log_of, write
 
 Row = list[Any]
 SUFFIXES = (".py", ".js", ".mjs", ".css", ".svg", ".html")  # of tenth's own files that the manifest pins
@@ -72,17 +72,14 @@ def _in_force(sealed: Sealed, gate: int) -> dict[str, Path] | None:
         return None
     seals = {one["body"]["dossier"]: one["body"]["path"] for one in entries if one["event"] == "sealed"}
     dossier = json.loads((sealed.folder / seals[leases[-1]["dossier"]] / "dossier.json").read_bytes())
-    return {
-        "recipe": _with_digest(sealed.folder, "*.toml", dossier["recipe"]),
-        "data": _with_digest(sealed.folder, "data.*.jsonl", dossier["data"]),
-    }
+    return {name: _with_digest(agreed_files(sealed), dossier[name]) for name in ("recipe", "data")}
 
 
-def _with_digest(folder: Path, pattern: str, digest: str) -> Path:
-    for path in folder.glob(pattern):
+def _with_digest(files: Iterable[Path], digest: str) -> Path:
+    for path in files:
         if hashlib.sha256(path.read_bytes()).hexdigest() == digest:
             return path
-    raise ValueError(f"no {pattern} has the digest {digest[:16]}")
+    raise ValueError(f"no recipe or listing has the digest {digest[:16]}")
 
 
 def _flat(recipe: Path) -> dict[str, Any]:

@@ -26,7 +26,7 @@ from tenth.encoding import open_envelope, parse
 from tenth.jail.wire import GIVEN
 
 from . import shadow
-from .sealed import EvidenceError, Sealed, log_of, write
+from .sealed import EvidenceError, Sealed, agreed_files, log_of, write
 
 SAYS = (
     "At some gates, drawn in secret, the packet that is shown first is of a shadow in which something was planted, "
@@ -38,7 +38,7 @@ SHOWN = 20
 """Planted documents that the key quotes."""
 TIMEOUT = 600.0
 """Seconds, where the charter does not say (docs/charter.md)."""
-RECORD = ("*.toml", "data.*.jsonl", "manifest.json", "samples", "reviews.jsonl", "log/entries.jsonl", "gates/*")
+RECORD = ("charter.toml", "manifest.json", "samples", "reviews.jsonl", "log/entries.jsonl")
 """What of the run's folder a panel may read (tenth.supervisor.gathering)."""
 
 
@@ -79,7 +79,8 @@ def _possible(sealed: Sealed) -> bool:
 def _mirror(sealed: Sealed, run: Path, gate: Path) -> None:
     """The run's folder as panels may see it, all but this gate: links to what there is."""
     assert sealed.previous is not None
-    found = {one.relative_to(sealed.folder): one for name in RECORD for one in sealed.folder.glob(name)}
+    there = [sealed.folder / name for name in RECORD] + agreed_files(sealed) + [*(sealed.folder / "gates").iterdir()]
+    found = {one.relative_to(sealed.folder): one for one in there}
     earlier = [f"{number:02d}" for number in range(sealed.gate)]
     found |= {Path("checkpoints", name): sealed.previous.with_name(name) for name in earlier}
     for name, target in found.items():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import os
 import re
@@ -85,6 +86,20 @@ def log_of(sealed: Sealed) -> list[bytes]:
         return (sealed.folder / "log" / "entries.jsonl").read_bytes().splitlines()
     except (OSError, IndexError) as error:
         raise EvidenceError("No evidence was made.", f"no log: {error!r}", "let a supervisor start this") from error
+
+
+def agreed_files(sealed: Sealed) -> list[Path]:
+    """The run's recipes and listings of data, as given and as adjusted.
+
+    By the log: a quarantine without namespaces lets nobody list the folder.
+    """
+    opened = json.loads(log_of(sealed)[0])["body"]
+    found = []
+    for name in [*opened["recipes"], *(f"data.{phase}.jsonl" for phase in opened["data"])]:
+        stem, _, suffix = name.rpartition(".")
+        later = (sealed.folder / f"{stem}.{number}.{suffix}" for number in itertools.count(2))
+        found += [sealed.folder / name, *itertools.takewhile(Path.is_file, later)]
+    return found
 
 
 def held_out_texts(sealed: Sealed, checkpoint: Path, characters: int, documents: int) -> list[tuple[Document, str]]:
