@@ -12,6 +12,7 @@ import ctypes
 import gc
 import json
 import os
+import random
 import resource
 import select
 import signal
@@ -41,6 +42,9 @@ WARM: tuple[str, str, list[list[Any]]] = ("def f(x):\n    return [one * 2 for on
 _spell = json.JSONEncoder(allow_nan=False).encode
 _read = json.JSONDecoder().raw_decode
 _prctl = ctypes.CDLL(None, use_errno=True).prctl
+_fork = ctypes.PyDLL(None, use_errno=True).fork
+"""The C library's. Python's own also makes locks anew for threads, of which there are none here, and calls what modules
+have asked for. One has: random numbers must begin anew in each process, or all programs would draw the same."""
 
 
 class _Instructions(ctypes.Structure):
@@ -104,9 +108,12 @@ class _Pipe:
 
 def _one(screen: _Instructions, number: int, seconds: float, answer: _Pipe, said: _Pipe) -> None:
     began = time.perf_counter()
-    pid = os.fork()
+    pid = _fork()
+    if pid < 0:
+        raise OSError(ctypes.get_errno(), "no process can be forked")
     if pid == 0:
         try:
+            random.seed()
             _become(screen, answer.target, said.target)
         finally:
             os._exit(NOT_SEALED)
