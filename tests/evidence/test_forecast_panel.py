@@ -59,3 +59,5 @@ def test_only_what_a_panel_before_it_measures_can_be_asked_for(run: WrittenRun) 
     with pytest.raises(EvidenceError, match=r"code\.accuracy"):
         gate(run, 1, 3.0, of=["code.accuracy"])
     assert gate(run, 2, 2.0, of=[ASKED])["headline"]
+    with pytest.raises(EvidenceError, match="measures bits_per_byte"):
+        forecast.main(run.gathering(3, "forecast"))

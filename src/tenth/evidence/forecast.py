@@ -26,13 +26,14 @@ QUANTILES = ("0.05", "0.5", "0.95")
 def main(sealed: Sealed, of: Sequence[str] = (), level: float = 0.01) -> None:
     """`of`: "panel.metric" of panels that stand before this one in the charter; by default every bits_per_byte.
 
-    `level`: how often a gate may be called surprised although the forecaster is calibrated, over all questions."""
+    `level`: how often a gate may be called surprised although the forecaster is calibrated, over all questions.
+    """
     record = records.read(sealed.folder)
     now = records.measured(sealed.out.parent)
     questions = list(of) or sorted(name for name in now if name.endswith(f".{USUAL}"))
-    if missing := [name for name in questions if name not in now]:
+    if (missing := [name for name in questions if name not in now]) or not questions:
         raise EvidenceError(
-            "Nothing was foretold.", f"no panel before this one measures {', '.join(missing)}",
+            "Nothing was foretold.", f"no panel before this one measures {', '.join(missing) or USUAL}",
             "name figures as PANEL.METRIC, of panels that stand above this one in the charter",
         )  # fmt: skip
     record.outcomes[sealed.gate] = now
