@@ -72,8 +72,8 @@ def totals(scores: list[Score]) -> dict[str, float]:
 
 def paired_difference(now: list[Score], before: list[Score]) -> tuple[float, float]:
     """Change of total bits per byte, and its standard error over documents; one document tells of no error."""
-    bits = [[s.nats / math.log(2) for s in scores] for scores in (now, before)]
-    found = ratios(*bits, [s.bytes for s in now])
+    bits, earlier = ([s.nats / math.log(2) for s in scores] for scores in (now, before))
+    found = ratios(bits, earlier, [s.bytes for s in now])
     return found.change, found.error if len(now) > 1 else 0.0
 
 
