@@ -7,16 +7,16 @@ hand it in; beside it the right program, which must be rewarded every time, or n
 from __future__ import annotations
 
 import random
+import sys
 
-from record import Record, options
+from record import ROOT, Record, options
 
-from puzzles import Puzzles
-from puzzles.chains import Chain
-from puzzles.cheats import CHEATS
 from tenth.jail import keeper
 
 
 def main() -> None:
+    sys.path.append(str(ROOT / "environments"))
+
     chosen = options(__doc__, puzzles=(5, "puzzles that each cheat is handed in for"))
     record = Record("cheats", (__doc__ or "").partition("\n")[0], chosen)
     env = Puzzles("induce", depths=(2, 3, 4))

@@ -8,14 +8,14 @@ from typing import Any
 
 from record import QUIET, RESULTS, ROOT, holds
 
-ORDER: tuple[str, ...] = ("pull", "quarantine", "escapes", "jail", "pull_cli", "log_appends", "faults", "verify")
-ORDER += ("sealing", "oversight_cost", "control_room", "feedback", "resume", "checkpoint", "transfer")
+ORDER: tuple[str, ...] = ("pull", "quarantine", "escapes", "jail", "cheats", "pull_cli", "log_appends", "faults")
+ORDER += ("verify", "sealing", "oversight_cost", "control_room", "feedback", "resume", "checkpoint", "transfer")
 ORDER += ("data_preparation", "generation", "trainer_step", "organisms", "packet", "capabilities")
 ORDER += ("alarms", "alarms_in_training")
-ORDER += ("forecasts", "ablations", "peers/run", "peers/gpu")
+ORDER += ("forecasts", "selfplay", "ablations", "peers/run", "peers/gpu")
 """Their place in the document."""
 LONG: tuple[str, ...] = ("faults", "control_room", "organisms", "packet", "alarms", "alarms_in_training", "forecasts")
-LONG += ("ablations", "transfer", "peers/run", "peers/gpu")
+LONG += ("selfplay", "ablations", "transfer", "peers/run", "peers/gpu")
 """Too long to be measured by default."""
 SIGNS = {"<=": "≤", ">=": "≥"}
 NAMES = {"per_second": "mean", "ratio_of_medians": "ratio of medians", "pairs_p50": "median of the pairs"}

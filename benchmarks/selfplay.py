@@ -16,13 +16,12 @@ from typing import Any
 
 from record import BUILD, ROOT, Record, options, processor_seconds, spread
 
-from puzzles import SelfPlay
 from tenth.jail import keeper
 from tenth.jail.wire import Jail
 from tenth.trainer import checkpoint, schedule
 from tenth.trainer.inference import Inference
 from tenth.trainer.recipe import recipe_from
-from tenth.trainer.selfplay import advance
+from tenth.trainer.selfplay import advance, load_game
 from tenth.trainer.selfplay_eval import Solved, solved
 from tenth.trainer.selfplay_player import Player, begin
 
@@ -63,7 +62,7 @@ def children(pid: str | int) -> list[int]:
 def trained(seed: int, proposer: str, minutes: float, jail: Jail, before: Path | None) -> tuple[Player, Json]:
     """The player after so many minutes of processor time, and what it counted."""
     recipe = recipe_from({**RECIPE, "selfplay": {"env": "puzzles", "proposer": proposer}})
-    player = begin(recipe, SelfPlay(), seed, 1, ROOT, before)
+    player = begin(recipe, load_game(recipe, ROOT), seed, 1, ROOT, before)
     meter, step, share = Meter(), 0, 0.0
     s = recipe.schedule
     while share < 1:
