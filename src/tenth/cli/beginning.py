@@ -77,6 +77,14 @@ command = ["tenth-evidence", "completions"]
 # name = "changes"
 # command = ["tenth-evidence", "changes"]
 
+# Samples of the stream, drawn at random for you to judge with tenth audit; and what each gate was foretold to show.
+# [[evidence]]
+# name = "stream"
+# command = ["tenth-evidence", "stream"]
+# [[evidence]]
+# name = "forecast"
+# command = ["tenth-evidence", "forecast"]
+
 # The people. Only all signatories together can start a tenth; any one of them, and any watcher, can stop it.
 {people}
 # [[watcher]]
