@@ -34,7 +34,7 @@ def sealed_from(corpus: Corpus, folder: Path) -> Path:
     folder.mkdir()
     for path in corpus.files:
         shutil.copy(path, folder)
-    (folder / "state.json").write_text(json.dumps({"recipe": {"data": {"held_out": 0.1}}}))
+    (folder / "state.json").write_text(json.dumps({"corpus": {}, "recipe": {"data": {"held_out": 0.1}}}))
     return folder
 
 

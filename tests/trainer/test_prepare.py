@@ -157,6 +157,7 @@ def test_a_prepared_folder_is_the_data_of_a_run(corpus: Path, tmp_path: Path) ->
     names = {ready.documents.name(ready.documents.at(int(start))) for start, _ in opened.excluded}
     assert names <= {"data/03.txt", "data/04.txt"}
     assert names
+    (tmp_path / "state.json").write_text('{"corpus": {}}')
     held = held_out_texts(tmp_path, shared, corpus, (), 40, 5)
     assert held
     assert all(text == (corpus / document.path).read_text()[:40] for document, text in held)
