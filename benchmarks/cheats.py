@@ -16,6 +16,9 @@ from tenth.jail import keeper
 
 def main() -> None:
     sys.path.append(str(ROOT / "environments"))
+    from puzzles import Puzzles
+    from puzzles.chains import Chain
+    from puzzles.cheats import CHEATS
 
     chosen = options(__doc__, puzzles=(5, "puzzles that each cheat is handed in for"))
     record = Record("cheats", (__doc__ or "").partition("\n")[0], chosen)
