@@ -6,7 +6,7 @@ Small models are trained on the source of this Python's standard library, each w
 and schedule. Held-out bits per byte are measured after each tenth, and at each gate from the second on the next one is
 forecast from the gates so far. Naive forecasters: persistence, and extrapolation of the last change, linear in the
 logarithm of the step. The numbers in tenth.forecasts.automatic were chosen on other runs of the same kind (`--first 0
---runs 60`), so these are fresh. It measures no time, and may run beside other work: some four minutes of one core.
+--runs 60`), so these are fresh. It measures no time, and may run beside other work.
 """
 
 from __future__ import annotations
