@@ -4,10 +4,10 @@
 
 The people are simulated (annotator.py). A base is pretrained and tuned on answers in all manners, by the phases that a
 run has; it writes two answers each to some prompts, and the annotator chooses. DPO by ours and by TRL's trainer starts
-from the same weights, pairs, learning rates, batch and schedule (AdamW, three times through the pairs). Judged are
-answers to prompts that nobody trained on, by the votes that the annotator would give. Times are whole: from model and
-pairs on disk to trained weights on disk; without the imports. --full: 10 M parameters and three
-turns, else half a million and one.
+from the same weights and takes the same pairs in the same order, three times, with the same learning rates, batch and
+schedule (AdamW). Judged are answers to prompts that nobody trained on, by the votes that the annotator would give.
+Times are whole: from model and pairs on disk to trained weights on disk, without the imports. --full: 10 M parameters
+and three turns, else half a million and one.
 """
 
 from __future__ import annotations
@@ -35,13 +35,14 @@ from tenth.client.lease import from_frame
 from tenth.trainer import checkpoint, interchange, tokenizer
 from tenth.trainer.dpo import dpo
 from tenth.trainer.generate import complete
+from tenth.trainer.permutation import Permutation
 from tenth.trainer.precision import fast_bfloat16
 from tenth.trainer.pretrain import pretrain
 from tenth.trainer.sft import sft
 from tenth.trainer.shards import file_digest
 
-PAIRS, TOKENS = 300, 64
-BATCH, EPOCHS, RATE, BETA = 8, 3, 1e-4, 0.1
+PAIRS, TOKENS, SEED = 300, 64, 1
+BATCH, EPOCHS, RATE, BETA = 10, 3, 1e-4, 0.1
 ANSWERS = 4  # to each held-out prompt
 
 BASE = """
@@ -56,7 +57,7 @@ vocabulary = 512
 threads = {threads}
 """
 ADAMW = """
-batch = 8
+batch = 10
 precision = "{precision}"
 [optim]
 matrices = "adamw"
@@ -82,7 +83,7 @@ def main() -> None:
     options = parser.parse_args()
     record = Record("preferences", (__doc__ or "").partition("\n")[0], options)
     torch.set_num_threads(options.threads)
-    depth, width, mlp, texts, turns = (6, 384, 960, 400, 3) if options.full else (2, 128, 384, 100, 1)
+    depth, width, mlp, texts, turns = (6, 384, 960, 400, 3) if options.full else (2, 128, 384, 300, 1)
     base = BASE.format(depth=depth, width=width, mlp=mlp, threads=options.threads)
     with workplace() as place:
         tuned = tuned_model(place, base, texts)
@@ -166,7 +167,7 @@ def lease(place: Path, name: str, phase: Phase, recipe: str, data: Path, resume:
             "epochs": EPOCHS if phase is dpo else 1, "tenth": 1, "of": 1, "resume": str(resume) if resume else None,
             "position": None, "work": str(work), "recipe": str(folder / "recipe.toml"),
             "data": str(listing), "root": str(place), "samples_per_minute": 0.0, "prompts": [],
-            "device_seconds": 1e6, "flop": 1e19, "seed": 1,
+            "device_seconds": 1e6, "flop": 1e19, "seed": SEED,
         }  # fmt: skip
         phase(Run(from_frame(frame), Channel(theirs)), time.monotonic())
         theirs.close()
@@ -184,7 +185,7 @@ def ours(place: Path, base: str, tuned: Path, precision: str) -> Callable[[], Pa
 
 
 def theirs(place: Path, rows: list[dict[str, str]], *, bf16: bool) -> Callable[[], Path]:
-    """TRL's trainer, with everything set as ours is."""
+    """TRL's trainer, with everything set as ours is, and the pairs in our order: chance would hide a difference."""
     import transformers
     import trl
     from datasets import Dataset, disable_progress_bars
@@ -197,13 +198,15 @@ def theirs(place: Path, rows: list[dict[str, str]], *, bf16: bool) -> Callable[[
     def train() -> Path:
         load = transformers.AutoModelForCausalLM.from_pretrained
         words = transformers.AutoTokenizer.from_pretrained(source)
-        data = Dataset.from_list([{**row, "prompt": words.bos_token + row["prompt"]} for row in rows])
+        order = [number for epoch in range(EPOCHS) for number in Permutation(len(rows), SEED, epoch + 1)[:].tolist()]
+        marked = [{**row, "prompt": words.bos_token + row["prompt"]} for row in rows]
+        data = Dataset.from_list([marked[number] for number in order])
         arguments = trl.DPOConfig(
-            output_dir=str(out), per_device_train_batch_size=BATCH, num_train_epochs=EPOCHS, learning_rate=RATE,
+            output_dir=str(out), per_device_train_batch_size=BATCH, num_train_epochs=1, learning_rate=RATE,
             beta=BETA, lr_scheduler_type="linear", warmup_steps=0, max_grad_norm=1.0, adam_beta1=0.9, adam_beta2=0.999,
             adam_epsilon=1e-8, weight_decay=0.0, max_length=128, bf16=bf16, gradient_checkpointing=False,
-            save_strategy="no", report_to="none", disable_tqdm=True, logging_strategy="no", use_cpu=True, seed=1,
-            dataloader_pin_memory=False,
+            save_strategy="no", report_to="none", disable_tqdm=True, logging_strategy="no", use_cpu=True,
+            dataloader_pin_memory=False, train_sampling_strategy="sequential",
         )  # fmt: skip
         trainer = trl.DPOTrainer(
             load(source, dtype=torch.float32), args=arguments, train_dataset=data, processing_class=words,

@@ -12,10 +12,10 @@ ORDER: tuple[str, ...] = ("pull", "quarantine", "escapes", "jail", "cheats", "pu
 ORDER += ("verify", "sealing", "oversight_cost", "control_room", "feedback", "resume", "checkpoint", "transfer")
 ORDER += ("data_preparation", "generation", "trainer_step", "organisms", "packet", "capabilities")
 ORDER += ("alarms", "alarms_in_training")
-ORDER += ("forecasts", "selfplay", "ablations", "peers/run", "peers/gpu")
+ORDER += ("forecasts", "selfplay", "preferences", "ablations", "peers/run", "peers/gpu")
 """Their place in the document."""
 LONG: tuple[str, ...] = ("faults", "control_room", "organisms", "packet", "alarms", "alarms_in_training", "forecasts")
-LONG += ("selfplay", "ablations", "transfer", "peers/run", "peers/gpu")
+LONG += ("selfplay", "preferences", "ablations", "transfer", "peers/run", "peers/gpu")
 """Too long to be measured by default."""
 SIGNS = {"<=": "≤", ">=": "≥"}
 NAMES = {"per_second": "mean", "ratio_of_medians": "ratio of medians", "pairs_p50": "median of the pairs"}
