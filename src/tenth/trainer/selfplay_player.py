@@ -105,8 +105,8 @@ class Player:
             held = (one for one in shelves if sum(len(a + b) for a, b in [*one, pair]) <= room)
             found = next(held, None)
             shelves.append([pair]) if found is None else found.append(pair)
-        rows = [_row(shelf, room, self.text.separator) for shelf in shelves]
-        ids, targets, starts = (torch.tensor(column) for column in zip(*rows, strict=True))
+        made = [_row(shelf, room, self.text.separator) for shelf in shelves]
+        ids, targets, starts = (torch.tensor(column) for column in zip(*made, strict=True))
         return ids[:, :-1], targets[:, 1:], starts[:, :-1]
 
 
