@@ -11,7 +11,6 @@ kinds, and beside it what the loss alone would have told. Each pair of a planted
 from __future__ import annotations
 
 import copy
-import math
 import os
 import statistics
 import sys
@@ -26,6 +25,7 @@ from numpy.typing import NDArray
 from record import Record, options, workplace
 from transfer import standard_library
 
+from tenth.drills.rates import wilson
 from tenth.evidence import packet
 from tenth.evidence.attribution import Attributor
 from tenth.evidence.interval import Interval, Piece
@@ -258,17 +258,9 @@ def report(record: Record, planted_ones: list[tuple[str, float, Verdict]], clean
 
 
 def interval_of(hits: int, count: int) -> dict[str, float]:
-    """A share, and its 95 % interval (Wilson 1927)."""
-    z = 1.96
-    middle, spread = (
-        (hits + z * z / 2) / (count + z * z),
-        z / (count + z * z) * math.sqrt(hits * (count - hits) / count + z * z / 4),
-    )
-    return {
-        "share": round(hits / count, 3),
-        "low": round(max(0.0, middle - spread), 3),
-        "high": round(min(1.0, middle + spread), 3),
-    }
+    """A share, and its 95 % interval."""
+    low, high = wilson(hits, count)
+    return {"share": round(hits / count, 3), "low": round(low, 3), "high": round(high, 3)}
 
 
 if __name__ == "__main__":

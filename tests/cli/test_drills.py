@@ -201,6 +201,10 @@ def test_a_packet_that_cannot_be_shown_is_no_drill(tmp_path: Path) -> None:
     assert drill
     assert drill.planted == "13 passages of the kind 'trigger', such as: captain \\x1b[31mbuffer"
     assert drill.surprised
-    for change in ("packet/size/summary.json", "key.json"):
-        (out / change).unlink()
+    key = (out / "key.json").read_text()
+    for wrong in ("{}", "[", key.replace("0.2", "NaN"), key.replace("13", "1e999"), key.replace("abab", "x")):
+        (out / "key.json").write_text(wrong)
         assert packet.find(tmp_path, dossier) is None
+    (out / "key.json").write_text(key)
+    (out / "packet" / "size" / "summary.json").unlink()
+    assert packet.find(tmp_path, dossier) is None

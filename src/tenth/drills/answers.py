@@ -64,14 +64,11 @@ def keep(drill: Drill, who: str, event: str, envelope: Mapping[str, Any], words:
     if "answer" not in before:
         shown = before.get("shown")
         seconds = None if shown is None else round(max(0.0, time.time() - shown), 1)
-        facts = {
-            "gate": drill.gate,
-            "packet": drill.packet,
-            "dossier": drill.digest,
-            "answer": event,
-            "seconds": seconds,
-        }
-        before |= {"answer": facts | {"words": words[:MOST_WORDS]}, "envelope": dict(envelope)}
+        before["envelope"] = dict(envelope)
+        before["answer"] = {
+            "gate": drill.gate, "packet": drill.packet, "dossier": drill.digest, "answer": event, "seconds": seconds,
+            "words": words[:MOST_WORDS],
+        }  # fmt: skip
         _write(drill, who, before)
     return before
 

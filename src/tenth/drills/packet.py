@@ -85,8 +85,9 @@ def find(run: Path, dossier: Mapping[str, Any] | None) -> Drill | None:
         try:
             key = json.loads((folder / KEY).read_bytes())
             if key["drill"] == 1 and is_digest(key["shadow"]):
-                return Drill(run, folder, row["digest"], _words(key), _dossier(folder, dossier or {}, key))
-        except (OSError, ValueError, TypeError, KeyError, RecursionError, TenthError):
+                found = Drill(run, folder, row["digest"], _words(key), _dossier(folder, dossier or {}, key))
+                return found if found.digest else None  # a number in it may have no canonical form
+        except (OSError, ValueError, TypeError, LookupError, ArithmeticError, RecursionError, TenthError):
             continue
     return None
 
@@ -101,5 +102,5 @@ def _dossier(folder: Path, dossier: Mapping[str, Any], key: Mapping[str, Any]) -
 
 
 def _words(key: Mapping[str, Any]) -> str:
-    kind, example = plain(key["kind"], limit=40), plain(key["documents"][0].strip(), limit=300)
+    kind, example = plain(key["kind"], limit=40), plain(str(key["documents"][0]).strip(), limit=300)
     return f"{int(key['planted'])} passages of the kind '{kind}', such as: {example}"

@@ -30,9 +30,8 @@ class Person:
     @property
     def seconds(self) -> float | None:
         """Median of those who looked."""
-        return (
-            statistics.median(times) if (times := [a.seconds for a in self.answers if a.seconds is not None]) else None
-        )
+        times = [answer.seconds for answer in self.answers if answer.seconds is not None]
+        return statistics.median(times) if times else None
 
     @property
     def unopened(self) -> int:
