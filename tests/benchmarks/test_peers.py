@@ -13,7 +13,7 @@ import torch
 from client.fake_supervisor import FakeSupervisor
 from house.repo import ROOT
 from tenth.client import Run
-from tenth.trainer import pretrain
+from tenth.trainer import loop, pretrain, session
 from tenth.trainer.model import Shape, Transformer
 
 sys.path.append(str(ROOT / "benchmarks"))
@@ -41,14 +41,12 @@ def test_all_contenders_read_what_tenth_reads(shared: data.Shared, monkeypatch: 
     class Seen(Exception):
         pass
 
-    restore = pretrain.restore
-
     def look(*words: Any) -> Any:
-        training = restore(*words)
-        seen.extend(training.epoch.batch(step) for step in range(training.epoch.steps))
+        training = session.restore(*words)
+        seen.extend(training.data.batches(0))
         raise Seen
 
-    monkeypatch.setattr(pretrain, "restore", look)
+    monkeypatch.setattr(loop, "restore", look)
 
     def train(run: Run) -> None:
         with pytest.raises(Seen):
