@@ -91,10 +91,15 @@ def main() -> None:
         rows = pairs(model, text)
         write(place / "pairs" / "pairs.jsonl", rows)
         interchange.convert(tuned, place / "theirs", {})
-        sides = {"tenth, float32": ours(place, base, tuned, "float32"), "TRL, float32": theirs(place, rows, bf16=False)}
+        plain = {"gradient_checkpointing": False}
+        sides = {
+            "tenth, float32": ours(place, base, tuned, "float32"),
+            "TRL, float32": theirs(place, rows, bf16=False, **plain),
+            "TRL as it comes": theirs(place, rows),  # bfloat16 where it can, and activations computed again
+        }
         if fast_bfloat16():
             sides["tenth, bfloat16"] = ours(place, base, tuned, "bfloat16")
-            sides["TRL, bfloat16"] = theirs(place, rows, bf16=True)
+            sides["TRL, bfloat16"] = theirs(place, rows, bf16=True, **plain)
         times: dict[str, list[float]] = {side: [] for side in sides}
         ends: dict[str, Path] = {}
         for _ in range(turns):
@@ -105,25 +110,26 @@ def main() -> None:
         before = answers(tuned)
         liked = {side: preferred(answers(end), before) for side, end in ends.items()}
     seconds = {side: statistics.median(some) for side, some in times.items()}
+    turned = [dict(zip(times, some, strict=True)) for some in zip(*times.values(), strict=True)]
+    fastest = [min(turn[side] for side in turn if side.startswith("tenth")) for turn in turned]
     ratios = [
-        min(theirs) / min(ours)
-        for ours, theirs in zip(
-            zip(*(times[side] for side in times if "tenth" in side), strict=True),
-            zip(*(times[side] for side in times if "TRL" in side), strict=True),
-            strict=True,
-        )
+        min(turn[side] for side in turn if "TRL" in side) / own for turn, own in zip(turned, fastest, strict=True)
     ]
+    usual = [turn["TRL as it comes"] / own for turn, own in zip(turned, fastest, strict=True)]
     for side, votes in liked.items():
         must = {"share": (">=", 0.65)} if side == "tenth, float32" else None
-        record.figure(f"answers preferred to those before, {side}", "1", {"n": len(before), "share": votes}, must)
+        record.figure(
+            f"answers preferred to those before, {side}", "1", {"n": len(before), "share": round(votes, 4)}, must
+        )
+    less = round(liked["tenth, float32"] - liked["TRL, float32"], 4)
     record.figure(
-        "the same less TRL's, both in float32", "1", {"difference": liked["tenth, float32"] - liked["TRL, float32"]},
-        {"difference": (">=", -0.02)},
+        "the same less TRL's, both in float32", "1", {"difference": less}, {"difference": (">=", -0.02)}
     )  # fmt: skip
     record.figure(
-        "how much faster than TRL, each in its faster precision", "", {"n": turns, "p50": statistics.median(ratios)},
-        {"p50": (">=", 2.0)},
+        "how much faster than TRL, each with its fastest settings", "",
+        {"n": turns, "p50": round(statistics.median(ratios), 2)}, {"p50": (">=", 2.0)},
     )  # fmt: skip
+    record.figure("how much faster than TRL as it comes", "", {"n": turns, "p50": round(statistics.median(usual), 2)})
     for side, value in seconds.items():
         record.figure(f"DPO on {PAIRS} pairs, {EPOCHS} epochs, {side}", "s", {"n": turns, "p50": round(value, 2)})
     record.detail(parameters=sum(p.numel() for p in model.parameters()), times=times, pairs=len(rows))
@@ -184,7 +190,7 @@ def ours(place: Path, base: str, tuned: Path, precision: str) -> Callable[[], Pa
     return lambda: lease(place, f"dpo-{precision}", dpo, recipe, place / "pairs", tuned)
 
 
-def theirs(place: Path, rows: list[dict[str, str]], *, bf16: bool) -> Callable[[], Path]:
+def theirs(place: Path, rows: list[dict[str, str]], **settings: bool) -> Callable[[], Path]:
     """TRL's trainer, with everything set as ours is, and the pairs in our order: chance would hide a difference."""
     import transformers
     import trl
@@ -193,7 +199,7 @@ def theirs(place: Path, rows: list[dict[str, str]], *, bf16: bool) -> Callable[[
     disable_progress_bars()
     transformers.utils.logging.disable_progress_bar()
     warnings.simplefilter("ignore")
-    source, out = place / "theirs", place / f"trl-{bf16}"
+    source, out = place / "theirs", place / f"trl-{settings.get('bf16')}-{len(settings)}"
 
     def train() -> Path:
         load = transformers.AutoModelForCausalLM.from_pretrained
@@ -204,9 +210,9 @@ def theirs(place: Path, rows: list[dict[str, str]], *, bf16: bool) -> Callable[[
         arguments = trl.DPOConfig(
             output_dir=str(out), per_device_train_batch_size=BATCH, num_train_epochs=1, learning_rate=RATE,
             beta=BETA, lr_scheduler_type="linear", warmup_steps=0, max_grad_norm=1.0, adam_beta1=0.9, adam_beta2=0.999,
-            adam_epsilon=1e-8, weight_decay=0.0, max_length=128, bf16=bf16, gradient_checkpointing=False,
+            adam_epsilon=1e-8, weight_decay=0.0, max_length=128,
             save_strategy="no", report_to="none", disable_tqdm=True, logging_strategy="no", use_cpu=True,
-            dataloader_pin_memory=False, train_sampling_strategy="sequential",
+            dataloader_pin_memory=False, train_sampling_strategy="sequential", **settings,
         )  # fmt: skip
         trainer = trl.DPOTrainer(
             load(source, dtype=torch.float32), args=arguments, train_dataset=data, processing_class=words,

@@ -17,6 +17,7 @@ import torch
 from safetensors.torch import load_file
 
 from client.fake_supervisor import FakeSupervisor, Outcome, write_listing
+from core.live import PYTHON, Live
 from tenth.evidence.sealed import read_sealed
 from tenth.trainer import checkpoint, tokenizer
 from tenth.trainer.errors import CheckpointError, DivergenceError, RecipeError, TrainerError
@@ -109,7 +110,6 @@ def test_an_epoch_in_tenths_is_the_epoch_in_one(begin: Any, phase: str, recipe: 
     outcome = here(whole)
     for _ in range(3):
         torch.rand(3)  # whatever else the process did
-        shutil.rmtree(parts.work / "cache" / "rows", ignore_errors=True)
         here(parts)
     assert weights(whole) == weights(parts)
     losses = [frame["loss"] for frame in outcome.of("progress") if frame["loss"] is not None]
@@ -338,3 +338,27 @@ def test_packs_are_shared_among_ranks(begin: Any) -> None:
         assert outcome.status == 0, outcome.output
         losses.append([frame["loss"] for frame in outcome.of("progress")])
     torch.testing.assert_close(torch.tensor(losses[0]), torch.tensor(losses[1]), rtol=1e-3, atol=1e-3)
+
+
+def test_under_the_law_feedback_joins_at_a_gate_and_evidence_stands(live: Callable[..., Live], base: Path) -> None:
+    panels = [(name, [PYTHON, "-m", "tenth.evidence", name]) for name in ("bpb", "diff")]
+    run = live(
+        command=[PYTHON, "-m", "tenth.trainer", "dpo", "recipe.toml"], evidence=panels, env={"OMP_NUM_THREADS": "1"}
+    )
+    run.recipe = RECIPE.replace("[model]", "[model]\ninit = 'brought'")
+    run.documents = {"pairs.jsonl": "".join(json.dumps(row) + "\n" for row in PAIRS)}
+    shutil.copytree(base, run.root / "brought")
+    run.start()
+    run.until("GATE", seconds=100)
+    run.consent()
+    run.until("GATE", gate=1, seconds=100)
+    rows = "".join(json.dumps({**row, "share": 0.75}) + "\n" for row in PAIRS).encode()
+    digest = hashlib.sha256(rows).hexdigest()
+    (run.path / "feedback").mkdir(exist_ok=True)
+    (run.path / "feedback" / f"{digest}.jsonl").write_bytes(rows)
+    run.say("adjusted", "ada", patch={"recipe": {"feedback.batches": [digest]}})
+    run.until("GATE", seconds=100)
+    run.consent()
+    run.until("GATE", gate=2, seconds=100)
+    state = json.loads((run.path / "checkpoints" / "02" / "state.json").read_text())
+    assert state["rows"]["report"]["rows"] == 2 * len(PAIRS)
