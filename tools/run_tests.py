@@ -43,7 +43,7 @@ def pytest(*words: str) -> list[str]:
 def begin(name: str) -> tuple[subprocess.Popen[str], Folder]:
     print(f"tests/{name} ...", flush=True)
     said = tempfile.TemporaryFile("w+")  # noqa: SIM115 (read and closed when the folder is done)
-    # Threads of a trainer that wait by spinning would take the other folder's processor.
+    # Threads of a trainer that wait by spinning would take the processor of the other folders.
     environment = os.environ | {"OMP_WAIT_POLICY": "PASSIVE"}
     words = pytest("--durations=5", "-p", "no:cacheprovider", f"tests/{name}")
     process = subprocess.Popen(
