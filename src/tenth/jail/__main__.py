@@ -74,7 +74,10 @@ def _zygote(descriptor: int) -> subprocess.Popen[bytes]:
         "answer_bytes": wire.MAX_ANSWER,
     }
     command = [sys.executable, "-P", "-s", "-S", "-B", str(ZYGOTE), str(descriptor), json.dumps(given)]
-    return subprocess.Popen(command, pass_fds=[descriptor], stdout=subprocess.DEVNULL, env={"PYTHONHASHSEED": "0"})
+    return subprocess.Popen(
+        command, pass_fds=[descriptor], stdout=subprocess.DEVNULL, env={"PYTHONHASHSEED": "0"},
+        start_new_session=True,  # Linux shares processors out by session: each zygote gets a share of its own
+    )  # fmt: skip
 
 
 if __name__ == "__main__":
