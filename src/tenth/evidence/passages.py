@@ -8,7 +8,7 @@ from collections.abc import Sequence
 
 from .asked import Item
 
-BEFORE = 240  # characters that are shown before the place
+BEFORE = 160  # characters that are shown before the place
 LONGEST = 40  # characters of an answer
 TRIED = 50  # places that are looked at before a draw is given up
 WORD = re.compile(r"(?<=\S )[A-Za-z]{4,}")
