@@ -47,8 +47,11 @@ def main() -> None:
             after = os.times()
             burnt.append(round(after[2] + after[3] - before[2] - before[3], 2))
         about = json.loads((out / "about.json").read_text())
+        families = len(json.loads((out / "families.json").read_text()))
         size = sum(path.stat().st_size for path in out.iterdir())
-    what = f"{about['items']:,} fresh items, two checkpoints of {weights / 1e6:.1f} million weights"
+    what = (
+        f"{about['items']:,} fresh items of {families} families, two checkpoints of {weights / 1e6:.1f} million weights"
+    )
     record.figure(
         f"{what}: from the start of the command to its end", "s",
         {"n": len(times), "min": min(times), "max": max(times)}, {"max": ("<=", MUST_SECONDS)},
@@ -70,7 +73,7 @@ def prepare(place: Path) -> tuple[int, Path]:
         writer = Writer(place / "checkpoints" / f"{seed:02d}")
         writer.begin()
         writer.tensors(weights_of(model), {})
-        state = {"recipe": as_dict(recipe), "shape": asdict(model.shape)}
+        state = {"recipe": as_dict(recipe), "shape": asdict(model.shape), "corpus": corpus.key}
         writer.finish(model.shape, state, corpus.separator, corpus.files)
     given = {
         "run": "bench", "gate": 2, "checkpoint": str(place / "checkpoints" / "02"),
