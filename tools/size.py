@@ -24,7 +24,7 @@ CORE = ("__init__", "errors", "encoding", "keys", "charter", "log", "state", "ga
 WALLS = ("quarantine",)
 OUTSIDE = (
     *("keyfile", "peak", "probes", "opening", "sanitise", "sinks", "client", "trainer", "evidence", "cli", "web"),
-    *("witness", "jail", "environments", "alarms", "feedback", "forecasts"),
+    *("drills", "witness", "jail", "environments", "alarms", "feedback", "forecasts"),
     "py.typed",
 )
 
