@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import pytest
 
-from tenth.errors import BadStatement
+from tenth.errors import BadEncoding, BadStatement
+from tenth.gate import statement
 from tenth.gate.adjustment import check_patch
+from tenth.keys import SigningKey
 from tenth.state import TABLE
 
 PROMISE = 13
@@ -16,6 +18,7 @@ EVENTS = {
     "consented",
     "objected",
     "adjusted",
+    "noted",
     "leased",
     "metered",
     "sampled",
@@ -38,3 +41,9 @@ def test_an_adjustment_cannot_reach_the_charter(part: str) -> None:
         check_patch({part: {"name": "eve"}})
     with pytest.raises(BadStatement):
         check_patch({"recipe": {"depth": 2}, part: {"name": "eve"}})
+
+
+def test_a_note_carries_nothing_but_words() -> None:
+    facts = {"run": "r", "signatory": "ada", "anchor": "0" * 64, "time": "2026-11-21T00:00:00.000Z", "note": "words"}
+    with pytest.raises(BadEncoding):
+        statement.sign("noted", SigningKey.generate(), **facts, patch={"recipe": {"depth": 2}})
