@@ -206,7 +206,7 @@ def test_what_it_says_is_shown_as_text(arena: Arena, world: dict[str, Any]) -> N
         assert done.returncode in (0, 3), done.stderr
         shown = done.stdout + done.stderr
         assert [repr(one) for one in shown if one != "\n" and unicodedata.category(one) in HARMFUL] == []
-        assert verb == "status" or "evil.example" in shown, "the samples are shown"
+        assert verb == "status" or "onerror=alert" in shown, "the newest sample is shown"
 
 
 @pytest.mark.parametrize(("arena", "program"), cases(GAINS_NOTHING), indirect=["arena"])
