@@ -2,15 +2,25 @@
 
 from __future__ import annotations
 
+import datetime
+import http.client
+import json
+import os
+import ssl
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives import serialization as ser
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.x509.oid import NameOID
 
-from core.live import Live
-from web.served import FORM, Client, Served
+from core.live import Live, wait_for
+from web.served import FORM, Client, Served, free_ports
 
 
 @pytest.fixture(scope="module")
@@ -148,6 +158,55 @@ def test_elsewhere_only_with_a_certificate(tmp_path: Path) -> None:
     done = subprocess.run(command, capture_output=True, text=True, timeout=30, check=False)
     assert done.returncode == 1
     assert "without a certificate" in done.stderr
+
+
+def test_elsewhere_pages_and_cord_speak_tls_alone(tmp_path: Path) -> None:
+    certificate = self_signed(tmp_path)
+    (tmp_path / "runs").mkdir()
+    port = free_ports()
+    words = ["serve", str(tmp_path / "runs"), "--bind", "0.0.0.0", "--port", str(port), "--json"]
+    words += ["--tls-cert", str(certificate), "--tls-key", str(tmp_path / "key.pem")]
+    env = {**os.environ, "TENTH_HOME": str(tmp_path / "home")}
+    server = subprocess.Popen([sys.executable, "-m", "tenth.cli", *words], stdout=subprocess.PIPE, env=env)
+    assert server.stdout is not None
+    with server, server.stdout:
+        try:
+            assert json.loads(server.stdout.readline())["link"].startswith(f"https://localhost:{port}/")
+            trusting = ssl.create_default_context(cafile=certificate)
+            for one in (port, port + 1):
+                asked = http.client.HTTPSConnection("localhost", one, timeout=10, context=trusting)
+                wait_for(lambda asked=asked: answers(asked), "an answer over TLS")
+                with pytest.raises((http.client.HTTPException, OSError)):
+                    answers(http.client.HTTPConnection("localhost", one, timeout=10), patient=False)
+        finally:
+            server.terminate()
+
+
+def answers(asked: http.client.HTTPConnection, *, patient: bool = True) -> bool:
+    """A stranger is told to sign in."""
+    try:
+        asked.request("GET", "/")
+        return asked.getresponse().status == 401
+    except ConnectionRefusedError:
+        if not patient:
+            raise
+        return False
+    finally:
+        asked.close()
+
+
+def self_signed(folder: Path) -> Path:
+    """A certificate for localhost, beside its key."""
+    key = ec.generate_private_key(ec.SECP256R1())
+    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "localhost")])
+    now = datetime.datetime.now(datetime.UTC)
+    made = x509.CertificateBuilder(name, name, key.public_key(), x509.random_serial_number())
+    made = made.not_valid_before(now).not_valid_after(now + datetime.timedelta(days=1))
+    made = made.add_extension(x509.SubjectAlternativeName([x509.DNSName("localhost")]), critical=False)
+    pem, plain = ser.Encoding.PEM, ser.PrivateFormat.PKCS8
+    (folder / "key.pem").write_bytes(key.private_bytes(pem, plain, ser.NoEncryption()))
+    (folder / "certificate.pem").write_bytes(made.sign(key, hashes.SHA256()).public_bytes(pem))
+    return folder / "certificate.pem"
 
 
 def test_who_is_invited_has_a_name_and_a_role(tmp_path: Path) -> None:
