@@ -11,7 +11,7 @@ from cli.planted import DRILL, SIZE
 from core.live import Live
 from tenth.drills import answers
 from web.served import Person, Served
-from web.test_browser_passkey import authenticator, speak
+from web.test_browser_passkey import authenticator, give_passkey, make_passkey, speak
 
 
 def test_a_passkey_answers_a_drill_and_puts_it_on_record(
@@ -22,18 +22,13 @@ def test_a_passkey_answers_a_drill_and_puts_it_on_record(
     ada = person(served, "ada")
     page = ada.page
     authenticator(ada, page)
-    page.goto(f"{served.origin}/person")
-    page.get_by_role("button", name="Make a passkey").click()
-    page.locator("#line").wait_for()
-    line = page.locator("#line").inner_text().splitlines()[-1].removeprefix('key = "').removesuffix('"')
+    line = make_passkey(ada)
 
     run = live(evidence=[(name, [sys.executable, f"{name}.py"]) for name in ("drill", "size")], env={"STEPS": 20})
     run.root.mkdir(parents=True)
     (run.root / "drill.py").write_text(DRILL)
     (run.root / "size.py").write_text(SIZE)
-    text = run.charter()
-    files = next(one for one in text.splitlines() if one.endswith(' ada"'))
-    run.charter = lambda: text.replace(files, f'key = "{line}"')  # type: ignore[method-assign]
+    give_passkey(run, line)
     run.begin()
     run.start()
     run.until("GATE")

@@ -22,6 +22,22 @@ def authenticator(person: Person, page: Any, *, verified: bool = True) -> Any:
     return session, found["authenticatorId"]
 
 
+def make_passkey(person: Person) -> str:
+    """The key as the page shows it, to be put into a charter."""
+    page = person.page
+    page.goto(f"{person.served.origin}/person")
+    page.get_by_role("button", name="Make a passkey").click()
+    page.locator("#line").wait_for()
+    return str(page.locator("#line").inner_text().splitlines()[-1].removeprefix('key = "').removesuffix('"'))
+
+
+def give_passkey(run: Live, line: str) -> None:
+    """In the charter of a run that is not begun yet, ada signs with this."""
+    text = run.charter()
+    files = next(one for one in text.splitlines() if one.endswith(' ada"'))
+    run.charter = lambda: text.replace(files, f'key = "{line}"')  # type: ignore[method-assign]
+
+
 def speak(page: Any, verb: str, **fields: str) -> str:
     """Say it with the passkey; what the page then says."""
     act = page.locator(f"[data-act={verb}]")
@@ -43,16 +59,11 @@ def test_a_signatory_with_a_passkey(
     page = ada.page
     session, device = authenticator(ada, page)
 
-    page.goto(f"{served.origin}/person")
-    page.get_by_role("button", name="Make a passkey").click()
-    page.locator("#line").wait_for()
-    line = page.locator("#line").inner_text().splitlines()[-1].removeprefix('key = "').removesuffix('"')
+    line = make_passkey(ada)
     assert PublicKey.of_person(line).site == "localhost"
 
     run = live(env={"STEPS": 300}, samples_per_minute=60_000)
-    text = run.charter()
-    files = next(one for one in text.splitlines() if one.endswith(' ada"'))
-    run.charter = lambda: text.replace(files, f'key = "{line}"')  # type: ignore[method-assign]
+    give_passkey(run, line)
     run.begin()
     moved = waiting.path.parent / run.name
     run.start()

@@ -20,7 +20,7 @@ from .ranks import started
 from .recipe import Recipe, load_recipe
 from .session import Phase, Training, bytes_held, restore, save
 from .sharded import Shards
-from .shown import written
+from .shown import with_surprisal
 
 
 def train_lease(run: Run, began: float, verb: str, phase: Phase, alone: bool = False) -> bool:
@@ -126,5 +126,5 @@ def send_samples(training: Training, run: Run) -> None:
     model = training.shards.whole(training.master.shape, training.parallel) if training.shards else training.master
     if model is None:  # another rank than 0 of a sharded run
         return
-    for prompt, (one, bits) in zip(prompts, written(model, text, prompts, sampling, seed), strict=True):
+    for prompt, (one, bits) in zip(prompts, with_surprisal(model, text, prompts, sampling, seed), strict=True):
         run.sample(prompt, one, sampling.temperature, bits)

@@ -28,7 +28,7 @@ from .selfplay_guide import guided
 from .selfplay_player import Player, save, taken_up
 from .selfplay_policy import policy_gradients
 from .selfplay_round import Round
-from .shown import written
+from .shown import with_surprisal
 
 
 def selfplay(run: Run, began: float, jail: Jail | None = None) -> bool:
@@ -125,6 +125,6 @@ def send_samples(player: Player, run: Run) -> None:
     asked = [player.game.invitation(rng, player.memory.cap).prompt, player.game.puzzle(finding).prompt]
     sampling = player.recipe.sample
     prompts = [*run.prompts, *asked]
-    told = written(player.master, player.text, prompts, sampling, rng.getrandbits(48))
+    told = with_surprisal(player.master, player.text, prompts, sampling, rng.getrandbits(48))
     for prompt, (one, bits) in zip(prompts, told, strict=True):
         run.sample(prompt, one, sampling.temperature, bits)

@@ -17,7 +17,7 @@ Bits = list[tuple[int, float]]
 """For each piece of a text its length in characters, and -log2 of its probability at temperature 1."""
 
 
-def written(
+def with_surprisal(
     model: Transformer, text: Text, prompts: Sequence[str], sampling: SampleRecipe, seed: int
 ) -> list[tuple[str, Bits]]:
     """What the model writes after each prompt, drawn as `sampling` says, with its surprisal.
