@@ -14,7 +14,7 @@ from pathlib import Path
 
 from record import Record, options, spread, workplace
 
-from tenth.gate import cipher
+from tenth import cipher
 from tenth.gate.sealing import finish
 
 MUST = 500.0

@@ -3,7 +3,8 @@
 
 A line of code is one that holds code: not a blank line, not a comment, not a docstring (docs/decisions/0009). Whoever
 says "stop" should be able to read the core in an afternoon; `src/tenth/__init__.py` counts, since it runs whenever the
-core does. The quarantine holds the walls and knows nothing of the law: it is counted by itself (docs/decisions/0010).
+core does. The walls, around processes and around sealed weights, know nothing of the law: they are counted by
+themselves (docs/decisions/0010).
 A part that is listed here and missing, or present and not listed, is an error too: otherwise a renamed file would leave
 the count unseen.
 """
@@ -17,11 +18,11 @@ import tokenize
 from pathlib import Path
 
 SOURCE = Path(__file__).resolve().parent.parent / "src" / "tenth"
-LIMIT, LIMIT_OF_WALLS = 3000, 600
+LIMIT, LIMIT_OF_WALLS = 3000, 700
 SILENT = {tokenize.COMMENT, tokenize.NL, tokenize.NEWLINE, tokenize.INDENT, tokenize.DEDENT, tokenize.ENDMARKER}
 """Tokens that are no code."""
 CORE = ("__init__", "errors", "encoding", "keys", "charter", "log", "state", "gate", "verify", "supervisor")
-WALLS = ("quarantine",)
+WALLS = ("quarantine", "cipher")
 OUTSIDE = (
     *("keyfile", "peak", "probes", "opening", "sanitise", "sinks", "client", "trainer", "evidence", "cli", "web"),
     *("drills", "witness", "jail", "environments", "alarms", "feedback", "forecasts"),

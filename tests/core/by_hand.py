@@ -25,6 +25,7 @@ from tenth.gate import statement
 from tenth.keys import SigningKey
 from tenth.log.entry import timestamp
 from tenth.supervisor import people
+from tenth.supervisor.control import Stop
 from tenth.supervisor.loop import Supervisor
 from tenth.supervisor.rundir import RunDir
 
@@ -115,7 +116,8 @@ def pulled_when_it_was_heard_to_be_done(hand: ByHand) -> None:
     trainee = lambda: hand.supervisor.trainee  # noqa: E731
     hand.turn_until(lambda: trainee() and trainee().position is not None)  # type: ignore[union-attr]
     hand.trainer_leaves()
-    hand.supervisor.pull("lin", 0, time.perf_counter())
+    now = time.perf_counter()
+    hand.supervisor.pull("lin", 0, Stop(now, None, now))
 
 
 def pulled_between_two_ends(hand: ByHand) -> None:

@@ -21,10 +21,10 @@ from pathlib import Path
 from typing import Any
 
 import verify_run
-from tenth import opening
+from tenth import cipher, opening
 from tenth.encoding import decode
 from tenth.errors import BrokenPromise
-from tenth.gate import cipher, statement
+from tenth.gate import statement
 from tenth.gate.sealing import SHARES
 from tenth.keys import SigningKey
 from tenth.log.entry import timestamp
@@ -276,7 +276,7 @@ class Live:
         with self.connect() as sock, sock.makefile("rb") as lines:
             try:
                 sock.sendall(json.dumps(request).encode() + b"\n")
-                line = lines.readline()
+                line = next((one for one in lines if not one.startswith(b'{"on":')), b"")
             except TimeoutError:
                 raise AssertionError("the supervisor does not answer") from None
             except OSError as error:

@@ -4,7 +4,8 @@
 
 A fault counts the calls by which the supervisor changes files of its run. At number ``at``, ``kill`` ends the
 process before the call, ``torn`` after half of the bytes of a write, ``after`` after the call; ``full`` makes this and
-every later write fail as on a full disk, half of the bytes written.
+every later write fail as on a full disk, half of the bytes written; ``stuck`` makes this and every later fsync wait
+while there is a file ``stuck`` beside the run's folder.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ import json
 import os
 import signal
 import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -46,6 +48,10 @@ class Fault:
             if not self._ours(arguments[0]):
                 return real(*arguments, **options)
             self._count += 1
+            if self._how == "stuck":
+                while name in ("fsync", "fdatasync") and Path(self._run).with_name("stuck").exists():
+                    time.sleep(0.01)
+                return real(*arguments, **options)
             if self._how == "full":
                 return self._full(name, real, arguments, options)
             if self._count == self._at:

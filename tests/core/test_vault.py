@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from faults.disk import Disk
-from tenth.gate import cipher
+from tenth import cipher
 from tenth.supervisor.vault import Vault
 
 

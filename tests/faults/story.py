@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from core.live import PYTHON, Gone, Live, Status
-from tenth.gate import cipher
+from tenth import cipher
 from tenth.gate.sealing import SEALED, SHARES, finish
 from tenth.log.store import read
 from tenth.log.tree import Tree

@@ -17,9 +17,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from core.live import PYTHON, Live
+from tenth import cipher
 from tenth.encoding import b64, canonical
 from tenth.errors import BadStatement, WrongInput
-from tenth.gate import cipher
 from tenth.gate.sealing import SHARES, finish, folder_digest
 from tenth.keys import SigningKey
 

@@ -17,6 +17,8 @@ from tenth.errors import RunRefused, TenthError
 
 ANSWER_SECONDS = 2.0
 """A supervisor that does not say within this time that the stop holds is killed, and all of its tree with it."""
+RECORD_SECONDS = 30.0
+"""So long it may take to put the stop on record, once it holds: a disk may be slow, and nothing computes meanwhile."""
 
 Stopped = tuple[str, dict[str, object]]
 """What happened, in words and as facts."""
@@ -108,12 +110,14 @@ def stop(run: str, name: str) -> Stopped:
             return _kill(pid, label, run)
         return _nothing(run, f"nothing is running: no supervisor holds {label}")
     pid = struct.unpack("3i", wire.socket.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, 12))[0]
-    answer = None
+    answer, patience = None, ANSWER_SECONDS
     try:
         wire.send({"do": "pull", "name": name})
         while answer is None and not wire.ended:
-            wire.socket.settimeout(max(0.05, ANSWER_SECONDS - (time.monotonic() - began)))
-            answer = next((message for message in wire.receive() if "ok" in message), None)
+            wire.socket.settimeout(max(0.05, patience - (time.monotonic() - began)))
+            for message in wire.receive():
+                answer = message if "ok" in message else answer
+                patience = RECORD_SECONDS if message.get("on") == "stopped" else patience
     except (OSError, ValueError):
         pass
     finally:

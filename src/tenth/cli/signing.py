@@ -10,13 +10,14 @@ from typing import Any
 
 import click
 
+from tenth import cipher
 from tenth.cli import wire, words
 from tenth.cli.outcome import DONE, emit
 from tenth.cli.people import Chosen, signer
 from tenth.cli.replay import Replay, audit, replay
 from tenth.encoding import canonical, read_plain, write_durably
 from tenth.errors import BadStatement, Unlawful, WrongInput
-from tenth.gate import cipher, statement
+from tenth.gate import statement
 from tenth.gate.sealing import SHARES
 from tenth.keys import PublicKey, SigningKey
 from tenth.log.entry import timestamp

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import click
 
+from tenth import cipher
 from tenth.cli.find import find_run
 from tenth.cli.options import FILE, FOLDER, dry_run_option, json_option, run_argument
 from tenth.cli.outcome import emit
@@ -16,7 +17,6 @@ from tenth.cli.people import unlock
 from tenth.cli.replay import Replay, replay
 from tenth.encoding import canonical, read_plain, unb64
 from tenth.errors import BadKey, BrokenPromise, WrongInput
-from tenth.gate import cipher
 from tenth.gate.sealing import SEALED, SHARES, finish, folder_digest
 from tenth.keys import SigningKey
 

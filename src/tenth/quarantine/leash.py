@@ -12,6 +12,7 @@ import os
 import select
 import signal
 import subprocess
+import threading
 import time
 from collections.abc import Sequence
 from functools import cache
@@ -79,6 +80,8 @@ class Leash:
         parent, supervisor = cgroup_parent(), os.getpid()
         self._group = parent / name if parent else None
         self._charged, self._closed, self._stirred = 0.0, False, False
+        self._lock = threading.Lock()
+        """Another thread may freeze, and must not meet a thaw or an end half done."""
         door = -1
         if self._group:
             self._group.mkdir()
@@ -97,7 +100,7 @@ class Leash:
             self._child = subprocess.Popen(
                 line, cwd=cell.cwd, env=sandbox.environment(cell), stdin=subprocess.DEVNULL, stdout=log, stderr=log,
                 pass_fds=(*keep, *descriptors, *([door] if door >= 0 else [])), start_new_session=True,
-                preexec_fn=prepare,  # noqa: PLW1509 (one thread, so it is safe)
+                preexec_fn=prepare,  # noqa: PLW1509 (no other thread holds a lock that it needs)
             )  # fmt: skip
         if door >= 0:
             os.close(door)
@@ -126,8 +129,12 @@ class Leash:
     def freeze(self) -> int:
         """Stop the whole tree and return how many processes it has; none runs when this returns (promise 2).
 
-        A tree that does not stand still within PATIENCE is killed.
+        A tree that does not stand still within PATIENCE is killed. Any thread may call this.
         """
+        with self._lock:
+            return 0 if self._closed else self._freeze()
+
+    def _freeze(self) -> int:
         deadline = time.monotonic() + PATIENCE
         if self._group:
             (self._group / "cgroup.freeze").write_text("1")
@@ -165,11 +172,12 @@ class Leash:
         return before and self._stirred
 
     def thaw(self) -> None:
-        if self._group:
-            (self._group / "cgroup.freeze").write_text("0")
-        else:
-            for pid in self.processes():
-                _signal(pid, signal.SIGCONT)
+        with self._lock:
+            if self._group:
+                (self._group / "cgroup.freeze").write_text("0")
+            else:
+                for pid in self.processes():
+                    _signal(pid, signal.SIGCONT)
 
     def kill(self) -> None:
         """Kill every process of the tree; when this returns, none is left."""
@@ -192,9 +200,10 @@ class Leash:
     def close(self) -> None:
         """Forget a tree that has ended; kills what is left of it first, so that trainer gone means gone."""
         self.device_seconds()
-        self.kill()
-        self.device_seconds()
-        self._closed = True
+        with self._lock:
+            self.kill()
+            self.device_seconds()
+            self._closed = True
         self.live.discard(self.pid)
         os.close(self.pidfd)
         if self._group:

@@ -49,9 +49,14 @@ class Child:
         self._gpu_seconds, self._looked = self._gpu_seconds + self._gpus * (now - self._looked), now
         return sum(tree.device_seconds() for tree in self.trees) + self._gpu_seconds
 
-    def freeze(self) -> int:
-        """How many processes of the child itself stand still now."""
+    def still(self) -> int:
+        """Stop it, by any thread: how many processes of the child itself stand still now."""
         found, *_ = [tree.freeze() for tree in self.trees]
+        return found
+
+    def freeze(self) -> int:
+        """As ``still``; and its accelerators run no more."""
+        found = self.still()
         self._turn(0)
         return found
 

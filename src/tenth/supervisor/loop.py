@@ -1,7 +1,7 @@
-"""The supervisor: one thread, one loop. It hears people and trainer, keeps the meter, obeys the law, writes the log.
+"""The supervisor: one loop. It hears people and trainer, keeps the meter, obeys the law, writes the log.
 
 Order of everything: the log entry is durable first, then the world changes; except for the cord, where the world stops
-first and the entry is written second (promises 2 and 8).
+first and the entry is written second (promises 2 and 8). Beside it a thread hears the cord, and does nothing else.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from tenth.log.store import LogWriter
 from tenth.quarantine import leash, sandbox
 from tenth.state import Stance
 from tenth.supervisor import gathering, limits, people
-from tenth.supervisor.control import Control
+from tenth.supervisor.control import Control, Stop
 from tenth.supervisor.gathering import Steps, Trip
 from tenth.supervisor.rundir import RunDir
 from tenth.supervisor.samples import Shards
@@ -52,7 +52,7 @@ class Supervisor:
         self.unwatched = False
         self._leaving = False
         self._selector = selectors.DefaultSelector()
-        self.control = Control(run.path, self._selector, lambda who, request: people.answer(self, who, request))
+        self.control = Control(run.path, self._selector, lambda *a: people.answer(self, *a), lambda: people.stop(self))
         self.vault = Vault(run, self.history)
         self._shards = Shards(run.path / "samples")
         self._settled, self._peak = self.history.state.spent, run.peak
@@ -168,7 +168,7 @@ class Supervisor:
 
     # --- stopping ----------------------------------------------------------------------------------------------------
 
-    def pull(self, name: str | None, uid: int, heard: float) -> dict[str, Any]:
+    def pull(self, name: str | None, uid: int, stop: Stop) -> dict[str, Any]:
         """Stop first, write second; no question is asked (promise 2). Nothing is lost by it (promise 3)."""
         stance = self.history.state.stance
         if stance is Stance.CLOSED:
@@ -180,7 +180,8 @@ class Supervisor:
         if running and self.trainee is None:
             self.kept, self._work = self._work, None
         self.drop_work()
-        stopped_ms = round((time.perf_counter() - heard) * 1000, 3)
+        done = stop.done if stop.whom and stop.whom is self.trainee else time.perf_counter()
+        stopped_ms = round((done - stop.heard) * 1000, 3)
         self._unlisten()
         frozen = self.trainee is not None or self.kept is not None
         body = {"by": {"name": name, "uid": uid}, "frozen": frozen, "spent": self.spent().record()}

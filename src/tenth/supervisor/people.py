@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import time
 from typing import TYPE_CHECKING, Any
 
 from tenth.charter import NAME
@@ -11,21 +10,21 @@ from tenth.encoding import canonical, read_plain, write_durably
 from tenth.errors import WrongInput
 from tenth.gate import adjustment, statement
 from tenth.log.entry import Entry
-from tenth.supervisor.control import Answer, Connection
+from tenth.supervisor.control import Answer, Connection, Stop
 
 if TYPE_CHECKING:
     from tenth.supervisor.loop import Supervisor
+    from tenth.supervisor.trainee import Trainee
 
 
-def answer(supervisor: Supervisor, connection: Connection, request: dict[str, Any]) -> Answer:
+def answer(supervisor: Supervisor, connection: Connection, request: dict[str, Any], stop: Stop | None) -> Answer:
     """One request. Raises TenthError to refuse it."""
-    heard = time.perf_counter()
     name = request.get("name")
     name = name if isinstance(name, str) and NAME.fullmatch(name) else None
     result: Answer = {}
     match request.get("do"):
-        case "pull":
-            result = supervisor.pull(name, connection.uid, heard)
+        case "pull" if stop:
+            result = supervisor.pull(name, connection.uid, stop)
         case "submit":
             result = {"index": submit(supervisor, request.get("envelope"), request.get("share"))}
         case "watch":
@@ -34,6 +33,13 @@ def answer(supervisor: Supervisor, connection: Connection, request: dict[str, An
         case other if other != "status":
             raise WrongInput("the request is refused", f"it asks to {other!r}"[:80], "pull, submit, watch or status")
     return {**result, "status": status(supervisor)}
+
+
+def stop(supervisor: Supervisor) -> Trainee | None:
+    """The first half of a pull, by the thread that hears it, whatever the supervisor's own thread waits for."""
+    if trainee := supervisor.trainee:
+        trainee.child.still()
+    return trainee
 
 
 def submit(supervisor: Supervisor, envelope: Any, share: Any = None) -> int:

@@ -11,9 +11,9 @@ import secrets
 from pathlib import Path
 from typing import Any
 
+from tenth import cipher
 from tenth.encoding import canonical, read_plain, sync_folder, write_durably
 from tenth.errors import BadStatement, WrongInput
-from tenth.gate import cipher
 from tenth.gate.history import History
 from tenth.gate.sealing import SEALED, SHARES, folder_digest
 from tenth.supervisor.gathering import Steps, Trip, discard, tripping
