@@ -3,7 +3,8 @@
 At batch 1 a small model's step is spent on starting operations, at batch 32 on matrix products and on reading keys and
 values. So the projections that read the same input are one matrix, a query group is read as several queries of one head
 instead of repeating keys, and matrix products run in the weights' own precision while norms, rotations and the residual
-stream stay in float32. On a CPU attention is float32, too: its bfloat16 kernels for a single query are slower there.
+stream stay in float32. On a CPU attention is float32, too, for a few rows: the stock bfloat16 kernel for a single query
+is slower there. For many it is two products in bfloat16: half the bytes to read.
 What lies between the matrix products can be compiled, which takes seconds and pays for much text in large batches.
 Letters as in model.py: B sequences, T tokens, D width, H heads, K key-value heads, E head width, V vocabulary.
 """
@@ -20,8 +21,11 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from .model import NORM_EPSILON, Block, Transformer, rotary_table
+from .precision import fast_bfloat16
 
 FUSED_BYTES = 512 << 20  # of weights: above that the copy costs memory, and a product outlasts its start by far
+MANY_ROWS = 4  # from so many on, reading keys and values costs more than starting a few operations instead of one
+ROOM = 32  # tokens that keys and values have room for are a multiple of it where products read them all
 
 
 class Product:
@@ -59,7 +63,7 @@ class Layer:
     down: Product
     attention_norm: Tensor
     mlp_norm: Tensor
-    head_norms: Tensor  # (H + K, E): the query norm for each head, then the key norm
+    head_norms: Tensor  # (H + K, E): the query norm for each head, over sqrt(E) as scores want it, then the key norm
 
 
 @dataclass(frozen=True)
@@ -69,7 +73,6 @@ class Between:
     join: Callable[[Tensor, Tensor, Tensor, torch.dtype], tuple[Tensor, Tensor]]
     gate: Callable[[Tensor], Tensor]
     turn: Callable[[Tensor, Tensor, Tensor, Tensor, torch.dtype], tuple[Tensor, Tensor]]
-    mix: Callable[[Tensor, Tensor, Tensor, Tensor | None], Tensor]
 
 
 class Inference:
@@ -91,7 +94,7 @@ class Inference:
     def _layer(self, block: torch.nn.Module) -> Layer:
         assert isinstance(block, Block)
         attention, mlp = block.self_attn, block.mlp
-        norms = attention.q_norm.weight, attention.k_norm.weight
+        norms = attention.q_norm.weight / math.sqrt(self.shape.head_width), attention.k_norm.weight
         counts = self.shape.heads, self.shape.kv_heads
         return Layer(
             qkv=self._product(attention.q_proj.weight, attention.k_proj.weight, attention.v_proj.weight),
@@ -113,11 +116,15 @@ class Reading:
         """`lengths`: of the prompts; `capacity`: tokens of the longest row, its prompt and what is written after it."""
         shape, device = inference.shape, inference.device
         self._inference = inference
-        stock = device.type == "cpu" and inference.one_token is PLAIN
-        kept = torch.float32 if stock else inference.dtype
+        self._many = (
+            device.type == "cpu" and inference.dtype == torch.bfloat16 and len(lengths) >= MANY_ROWS and fast_bfloat16()
+        )
+        kept = torch.float32 if device.type == "cpu" and not self._many else inference.dtype
         longest = max(lengths)
-        size = (shape.layers, 2, len(lengths), shape.kv_heads, capacity, shape.head_width)
-        self._memory = torch.empty(size, dtype=kept, device=device)
+        # Products copy what does not lie in one piece, so there they get all of it, and it grows by and by.
+        room = -(-longest // ROOM) * ROOM if self._many else capacity
+        size = (2, len(lengths), shape.kv_heads, room, shape.head_width)
+        self._memory = [torch.zeros(size, dtype=kept, device=device) for _ in range(shape.layers)]
         cos, sin = rotary_table(shape.head_width, shape.rope_base, capacity)
         half = shape.head_width // 2
         self._cos, self._sin = cos.to(device), torch.cat((-sin[:, :half], sin[:, half:]), dim=1).to(device)
@@ -154,18 +161,20 @@ class Reading:
         shape, (batch, new, _) = self._inference.shape, projected.shape
         heads, groups = shape.heads, shape.kv_heads
         parts = projected.view(batch, new, heads + 2 * groups, shape.head_width)
-        keys, values = self._memory[number, 0], self._memory[number, 1]
-        turned, fresh = between.turn(parts, cos, sin, self._inference.layers[number].head_norms, keys.dtype)
-        end = self.length + new
-        start = max(0, end - shape.context)
-        keys[:, :, self.length : end] = turned[:, :, heads:].transpose(1, 2)
-        values[:, :, self.length : end] = fresh.transpose(1, 2)
-        keys, values = keys[:, :, start:end], values[:, :, start:end]
-        if between is not PLAIN:
-            for grows, at in ((keys, 2), (values, 2), (mask, 3)):
-                if grows is not None:
-                    torch._dynamo.mark_dynamic(grows, at)  # one more token is no new program
-        return between.mix(turned[:, :, :heads], keys, values, mask).reshape(batch, new, -1)
+        memory = self._memory[number]
+        turned, fresh = between.turn(parts, cos, sin, self._inference.layers[number].head_norms, memory.dtype)
+        queries, end = turned[:, :, :heads], self.length + new
+        if end > memory.shape[3]:
+            memory = self._memory[number] = F.pad(memory, (0, 0, 0, ROOM))
+        memory[0, :, :, self.length : end] = turned[:, :, heads:].transpose(1, 2)
+        memory[1, :, :, self.length : end] = fresh.transpose(1, 2)
+        if new > 1:
+            return _mix_prompts(queries, *memory[:, :, :, :end], mask).reshape(batch, new, -1)
+        # The queries of a group stand as so many queries of its one head: nothing is repeated.
+        queries = queries.view(batch, groups, heads // groups, shape.head_width)
+        if not self._many:
+            memory = memory[:, :, :, max(0, end - shape.context) : end]
+        return (_mix_many if self._many else _mix)(queries, *memory, mask).reshape(batch, new, -1)
 
     def _angles(self, new: int) -> tuple[Tensor, Tensor]:
         """cos and signed sin of the new tokens' positions, to be broadcast over (B, T, heads, E)."""
@@ -177,10 +186,13 @@ class Reading:
         return self._cos[places][:, :, None], self._sin[places][:, :, None]
 
     def _visible(self, new: int) -> Tensor | None:
-        if self._mask is None:
-            return None
         end = self.length + new
         start = max(0, end - self._inference.shape.context)
+        if new == 1 and self._many:
+            columns = torch.arange(-(-end // ROOM) * ROOM)
+            return (columns < end) & (columns >= (self._missing[:, None, None, None]).clamp(min=start))
+        if self._mask is None:
+            return None
         if new == 1:
             return self._mask[..., start:end]
         causal = torch.ones(new, new, dtype=torch.bool, device=self._mask.device).tril()
@@ -214,28 +226,26 @@ def _turn(parts: Tensor, cos: Tensor, sin: Tensor, head_norms: Tensor, dtype: to
     return turned.to(dtype), parts[:, :, both:]
 
 
-def _mix(queries: Tensor, keys: Tensor, values: Tensor, mask: Tensor | None) -> Tensor:
-    """(B, T, H, E) queries over (B, K, all, E) keys and values, to B T H E elements in the queries' order."""
-    (batch, new, heads, width), groups = queries.shape, keys.shape[1]
-    if new == 1:  # the queries of a group stand as so many queries of its one head: nothing is repeated
-        queries = queries.view(batch, groups, heads // groups, width)
-        return F.scaled_dot_product_attention(queries, keys, values, attn_mask=mask)
+def _mix_prompts(queries: Tensor, keys: Tensor, values: Tensor, mask: Tensor | None) -> Tensor:
+    """(B, T, H, E) queries over (B, K, T, E) keys and values, to (B, T, H, E)."""
     return F.scaled_dot_product_attention(
-        queries.transpose(1, 2), keys, values, attn_mask=mask, is_causal=mask is None, enable_gqa=groups < heads
-    ).transpose(1, 2)
+        queries.transpose(1, 2), keys, values, attn_mask=mask, is_causal=mask is None, scale=1.0,
+        enable_gqa=keys.shape[1] < queries.shape[2],
+    ).transpose(1, 2)  # fmt: skip
 
 
-def _mix_one(queries: Tensor, keys: Tensor, values: Tensor, mask: Tensor | None) -> Tensor:
-    """The same for one token, written out: the compiler makes two passes of it that read keys and values once."""
-    (batch, _, heads, width), groups = queries.shape, keys.shape[1]
-    queries = queries.float().view(batch, groups, heads // groups, 1, width) / math.sqrt(width)
-    scores = (queries * keys[:, :, None].float()).sum(-1)
-    if mask is not None:
-        scores = scores.masked_fill(~mask, float("-inf"))
-    return (scores.softmax(-1)[..., None] * values[:, :, None].float()).sum(-2).to(keys.dtype)
+def _mix(queries: Tensor, keys: Tensor, values: Tensor, mask: Tensor | None) -> Tensor:
+    """(B, K, H / K, E) queries of one token over (B, K, all, E) keys and values, to the queries' shape."""
+    return F.scaled_dot_product_attention(queries, keys, values, attn_mask=mask, scale=1.0)
 
 
-PLAIN = Between(_join, _gate, _turn, _mix)
+def _mix_many(queries: Tensor, keys: Tensor, values: Tensor, mask: Tensor) -> Tensor:
+    """The same by two products, for keys and values that lie in one piece each."""
+    scores = (queries @ keys.transpose(-1, -2)).masked_fill_(~mask, -math.inf)
+    return scores.softmax(-1, dtype=torch.float32).to(values.dtype) @ values
+
+
+PLAIN = Between(_join, _gate, _turn)
 
 
 @cache
@@ -243,5 +253,5 @@ def _compiled() -> Between:
     """Compiled when they are first called, for each kind of shapes; the results are cached on disk by torch."""
     return Between(
         torch.compile(_join, fullgraph=True), torch.compile(_gate, fullgraph=True),
-        torch.compile(_turn, fullgraph=True), torch.compile(_mix_one, fullgraph=True),
+        torch.compile(_turn, fullgraph=True),
     )  # fmt: skip
