@@ -52,6 +52,14 @@ def test_programs_run_beside_the_trainer_and_end_with_it(live: Callable[..., Liv
     run.until("GATE", gate=2)
 
 
+def test_a_trainer_that_does_not_use_it_leaves_no_error_in_its_log(live: Callable[..., Live]) -> None:
+    """Of several phases maybe one plays; the others end without a look at the jail, before it is ready or after."""
+    run = live(jail=2, env={"STEPS": 20, "PAUSE": 1.0}).start()
+    run.run_to("GATE", gate=1)
+    assert jail_of(run) == []
+    assert "Traceback" not in (run.path / "trainer.log").read_text()
+
+
 @pytest.mark.parametrize("machine", machines())
 def test_a_pull_stops_the_jail_too_and_a_thaw_lets_it_go_on(live: Callable[..., Live], machine: str) -> None:
     run = live(trainer="jailed.py", jail=1, machine=machine, env={"STEPS": 100, "SPIN": 0.05}).start()
