@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import shutil
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -79,9 +80,45 @@ def test_without_a_jail_there_is_no_evidence(sealed: Sealed, monkeypatch: pytest
         panel.main(sealed)
 
 
-def test_before_self_play_there_is_nothing_to_measure(sealed: Sealed) -> None:
-    panel.main(Sealed(**(vars(sealed) | {"checkpoint": None, "previous": None})))
+@pytest.mark.parametrize("changed", ["no checkpoint", "no environment"])
+def test_before_self_play_there_is_nothing_to_measure(sealed: Sealed, changed: str) -> None:
+    if changed == "no checkpoint":
+        panel.main(Sealed(**(vars(sealed) | {"checkpoint": None, "previous": None})))
+    else:
+        panel.main(of_another_phase(sealed, ""))
     assert "nothing to measure" in (sealed.out / "summary.json").read_text()
+
+
+def of_another_phase(sealed: Sealed, env: str) -> Sealed:
+    """The same weights as another kind of phase saves them, whose recipe names `env`."""
+    assert sealed.checkpoint is not None
+    folder, recipe = sealed.out / "40", sealed.out / "other.toml"
+    shutil.copytree(sealed.checkpoint, folder, copy_function=shutil.copyfile)
+    state = json.loads((folder / "state.json").read_text())
+    del state["selfplay"]
+    state["recipe"]["selfplay"]["env"] = ""
+    (folder / "state.json").write_text(json.dumps(state))
+    recipe.write_text(f'[selfplay]\nenv = "{env}"\ndepth = 1\n')
+    return Sealed(**(vars(sealed) | {"checkpoint": folder, "recipe": recipe}))
+
+
+def test_in_other_phases_the_puzzles_alone_are_tried(
+    sealed: Sealed, jail: Jail, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(panel, "opened", lambda: given(jail, ""))
+    panel.main(of_another_phase(sealed, "puzzles"), puzzles=2)
+    metrics = json.loads((sealed.out / "summary.json").read_text())["metrics"]
+    assert {f"pass_at_{k}_depth_{depth}" for k in (1, 8) for depth in (1, 2)} <= metrics.keys()
+    assert not {"junk_rate", "kl_to_start"} & metrics.keys()
+
+
+def test_the_last_gate_of_self_play_is_measured_under_the_next_phases_recipe(
+    sealed: Sealed, jail: Jail, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(panel, "opened", lambda: given(jail, ""))
+    (sealed.out / "next.toml").write_text("[preference]\nbeta = 0.1\n")
+    panel.main(Sealed(**(vars(sealed) | {"recipe": sealed.out / "next.toml"})), puzzles=1)
+    assert "junk_rate" in json.loads((sealed.out / "summary.json").read_text())["metrics"]
 
 
 def test_pass_at_k_is_the_chance_that_one_of_k_is_right() -> None:

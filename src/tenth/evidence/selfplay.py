@@ -1,7 +1,8 @@
 """What self-play has come to: puzzles never trained on, the proposer's worth, and how far it has left its start.
 
 Everything here is measured on the checkpoint, in the jail that this command was given; what the trainer counted while
-it played stands beside it, as its claim.
+it played stands beside it, as its claim. In other phases whose recipe names an environment its puzzles alone are tried:
+what a phase begins with, and what later ones leave of it.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ from tenth.trainer.checkpoint import load_model
 from tenth.trainer.inference import Inference
 from tenth.trainer.loss import IGNORED
 from tenth.trainer.model import Transformer
-from tenth.trainer.recipe import Recipe, load_recipe
+from tenth.trainer.recipe import Recipe, load_recipe, recipe_from
 from tenth.trainer.selfplay import load_game
 from tenth.trainer.selfplay_eval import Solved, solved
 from tenth.trainer.selfplay_player import rows, written
@@ -38,21 +39,23 @@ DEPTHS_BEYOND = 1
 
 def main(sealed: Sealed, puzzles: int = 200) -> None:
     """`puzzles`: of each depth. Raises EvidenceError where no jail is to be had: then nothing can be said."""
-    state = _state(sealed.checkpoint)
-    if sealed.checkpoint is None or "selfplay" not in state:
-        write(sealed, "No checkpoint of self-play yet: nothing to measure.", {}, {})
+    state, recipe = _state(sealed.checkpoint), load_recipe(sealed.recipe)
+    if not recipe.selfplay.env:  # at a phase's last gate the recipe is the next one's
+        recipe = recipe_from(state.get("recipe", {}))
+    if sealed.checkpoint is None or not recipe.selfplay.env:
+        write(sealed, "No checkpoint and environment yet: nothing to measure.", {}, {})
         return
-    recipe = load_recipe(sealed.recipe)
+    played = state.get("selfplay")
     game = load_game(recipe, sealed.root)
     model, text = load_model(sealed.checkpoint), tokenizer.from_file(sealed.checkpoint / "tokenizer.json")
-    deepest = int(state["selfplay"]["depth"])
+    deepest = int(played["depth"] if played else recipe.selfplay.depth)
     with opened() as (jail, lacking):
         if jail is None:
             raise EvidenceError("No evidence was made.", lacking, "give evidence a jail: 'jail = 1' in [quarantine]")
         by_depth = _by_depth(model, text, game, recipe, jail, deepest + DEPTHS_BEYOND, puzzles)
-        proposer = _proposer(model, text, game, recipe, jail, deepest)
+        proposer = _proposer(model, text, game, recipe, jail, deepest) if played else {}
     metrics = proposer | _pooled(by_depth)
-    compared = _start(sealed, state)
+    compared = _start(sealed, played) if played else None
     if compared:
         metrics["kl_to_start"] = divergence(model, load_model(compared), text, game, recipe)
     headline = "; ".join(
@@ -67,7 +70,7 @@ def main(sealed: Sealed, puzzles: int = 200) -> None:
             for depth, one in by_depth.items()
         ],
     }
-    details = {"by_depth": table["rows"], "claims": state["selfplay"], "start": compared.name if compared else None}
+    details = {"by_depth": table["rows"], "claims": played, "start": compared.name if compared else None}
     write(sealed, f"Puzzles never trained on: {headline}", metrics, {"selfplay": details}, [table])
 
 
@@ -113,10 +116,10 @@ def _proposer(
     }
 
 
-def _start(sealed: Sealed, state: Mapping[str, Any]) -> Path | None:
+def _start(sealed: Sealed, played: Mapping[str, Any]) -> Path | None:
     """The checkpoint that the phase began from; of a phase that began from nothing, its first; None at that one."""
     assert sealed.checkpoint is not None
-    folder = sealed.checkpoint.with_name(state["selfplay"]["start"] or "01")
+    folder = sealed.checkpoint.with_name(played["start"] or "01")
     return folder if folder != sealed.checkpoint and folder.is_dir() else sealed.previous
 
 
