@@ -152,10 +152,14 @@ def test_a_command_that_does_not_exist_halts_the_run(live: Callable[..., Live], 
 
 
 def test_what_the_trainer_prints_is_kept_as_a_claim(live: Callable[..., Live]) -> None:
-    run = live(command=["sh", "-c", "echo last words; exit 3"]).start()
+    shell = r"printf 'first words %0500d last \033[31m\342\200\256 words\377\n' 0; exit 3"
+    run = live(command=["sh", "-c", shell]).start()
     run.consent()
-    assert "status 3" in tripped(run, "crash")
-    assert "last words" in (run.path / "trainer.log").read_text()
+    said = tripped(run, "crash")
+    assert "status 3" in said
+    assert said.endswith("0 last [31m words\ufffd")
+    assert "first words" not in said
+    assert "first words" in (run.path / "trainer.log").read_text(errors="replace")
 
 
 def test_two_phases_with_two_trainers_follow_each_other(live: Callable[..., Live]) -> None:

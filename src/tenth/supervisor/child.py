@@ -7,6 +7,7 @@ sockets, and nothing of that passes the supervisor. It attacks itself first, and
 from __future__ import annotations
 
 import contextlib
+import os
 import socket
 import sys
 import time
@@ -19,6 +20,8 @@ from tenth.quarantine import sandbox
 from tenth.quarantine.leash import Leash
 from tenth.supervisor.rundir import RunDir
 
+LAST = 400
+"""Bytes of what a child printed at the end that are told when it fails."""
 JAIL = (sys.executable, "-P", "-B", "-m", "tenth.jail")
 
 
@@ -30,6 +33,7 @@ class Child:
     ) -> None:
         """Start it; what it prints goes to ``trainer.log``, descriptors in ``keep`` are inherited."""
         with contextlib.ExitStack() as ends, (run.path / "trainer.log").open("ab") as output:
+            self._log, self._begins = Path(output.name), output.tell()
             pairs = [socket.socketpair(type=socket.SOCK_SEQPACKET) for _ in range(run.charter().quarantine.jail)]
             for end in (end for pair in pairs for end in pair):
                 ends.enter_context(end)
@@ -48,6 +52,13 @@ class Child:
         now = time.monotonic()
         self._gpu_seconds, self._looked = self._gpu_seconds + self._gpus * (now - self._looked), now
         return sum(tree.device_seconds() for tree in self.trees) + self._gpu_seconds
+
+    def last_words(self) -> str:
+        """The end of what it printed, in one line of printable text: its own words, to be believed as such."""
+        with self._log.open("rb") as file:
+            file.seek(max(self._begins, file.seek(0, os.SEEK_END) - LAST))
+            said = file.read(LAST).decode("utf-8", "replace")
+        return " ".join("".join(one if one.isprintable() else " " for one in said).split())
 
     def still(self) -> int:
         """Stop it, by any thread: how many processes of the child itself stand still now."""

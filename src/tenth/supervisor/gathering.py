@@ -206,7 +206,7 @@ def _run_panel(
         child.close()
         charge(spent)
     if status := child.leash.poll():
-        raise Trip("evidence", f"'{panel.name}' ended with status {status}; see trainer.log")
+        raise Trip("evidence", f"'{panel.name}' ended with status {status}; its last words: {child.last_words()}")
     return spent
 
 

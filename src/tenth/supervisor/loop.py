@@ -296,7 +296,7 @@ class Supervisor:
         else:
             what = f"status {status}" if status is not None and status >= 0 else f"signal {-(status or 0)}"
             said = "without saying that it was done" if trainee.position is None else "after it said it was done"
-            self.trip("crash", f"the trainer ended with {what} {said}; its last words are in trainer.log")
+            self.trip("crash", f"the trainer ended with {what} {said}; its last words: {trainee.child.last_words()}")
 
     def _finish(self, trainee: Trainee) -> Steps:
         """The tenth is trained and the trainer gone: seal its checkpoint and go to the gate."""
