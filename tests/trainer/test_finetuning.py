@@ -163,6 +163,15 @@ def test_a_file_that_is_gone_is_read_no_more(begin: Any) -> None:
     assert 5 <= end.of("done")[0]["position"]["step"] < 9
 
 
+def test_an_empty_file_holds_the_place_of_judgements_to_come(begin: Any, tmp_path: Path) -> None:
+    write(tmp_path / "root" / "pairs.jsonl", [])
+    supervisor = begin("dpo", of=1, rows=None)
+    with pytest.raises(TrainerError, match="neither data nor feedback"):
+        here(supervisor)
+    supervisor.recipe.write_text(RECIPE + f"[feedback]\nbatches = ['{batch(supervisor, PAIRS[:6])}']\n")
+    assert here(supervisor).of("done")[0]["position"]["step"] == 3
+
+
 def test_feedback_that_is_not_what_was_agreed_is_refused(begin: Any) -> None:
     supervisor = begin("dpo")
     digest = batch(supervisor, PAIRS[:5])

@@ -45,9 +45,10 @@ class File:
 def files(listing: Path, root: Path, recipe: Path, batches: Sequence[str]) -> list[File]:
     """What a lease learns from: the listing's files, then the batches of feedback; of two copies the first.
 
-    Batches lie in the folder `feedback` beside the recipe.
+    Batches lie in the folder `feedback` beside the recipe. An empty file holds a place: a charter must name data, and
+    judgements may all be still to come.
     """
-    found = [File(entry.path, root / entry.path, entry.sha256) for entry in read_listing(listing)]
+    found = [File(entry.path, root / entry.path, entry.sha256) for entry in read_listing(listing) if entry.size]
     found += [File(f"feedback/{sha256}", recipe.parent / "feedback" / f"{sha256}.jsonl", sha256) for sha256 in batches]
     return list({file.sha256: file for file in reversed(found)}.values())[::-1]
 
