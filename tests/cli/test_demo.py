@@ -14,7 +14,7 @@ import pytest
 
 from cli.conftest import STEADY, TENTH, Shell
 from cli.terminal import Terminal
-from tenth.cli.demo.folder import Plan, prepare
+from tenth.cli.demo.folder import Part, Plan, prepare
 from tenth.cli.replay import replay
 from tenth.errors import WrongInput
 
@@ -22,11 +22,12 @@ SCRIPT = """
 import json, sys
 from pathlib import Path
 from tenth.cli.demo import tamper
-from tenth.cli.demo.folder import Plan
+from tenth.cli.demo.folder import Part, Plan
 from tenth.cli.demo.stage import play
 words = json.loads(sys.argv[1])
 for name in ("folder", "corpus", "record"):
     words[name] = Path(words[name])
+words["phases"] = [Part(**words["phases"])]
 code, run = play(Plan(**words))
 sys.exit(code or not tamper.show(run))
 """
@@ -40,10 +41,9 @@ def plan(folder: Path, **more: Any) -> dict[str, Any]:
         "folder": str(folder / "demo"),
         "corpus": str(folder / "corpus"),
         "record": str(folder / "record.jsonl"),
-        "command": [sys.executable, str(STEADY)],
+        "phases": {"command": [sys.executable, str(STEADY)], "recipe": "[optim]\nlearning_rate = 0.1\n"},
         "evidence": {},
         "env": {"STEPS": "200", "PAUSE": "0.02"},
-        "recipe": "[optim]\nlearning_rate = 0.1\n",
         "completions": [],
         "halt_seconds": 0.3,
         "read_seconds": 0.0,
@@ -126,7 +126,7 @@ def test_the_folder_is_not_somebody_elses(tmp_path: Path) -> None:
 
 
 def test_the_standard_library_is_copied_without_its_tests(tmp_path: Path) -> None:
-    count = prepare(Plan(tmp_path / "demo", recipe="[a]\n"))
+    count = prepare(Plan(tmp_path / "demo", phases=[Part(recipe="[a]\n")]))
     names = {
         path.relative_to(tmp_path / "demo" / "project" / "data").parts[0] for path in (tmp_path / "demo").rglob("*.py")
     }
@@ -134,7 +134,7 @@ def test_the_standard_library_is_copied_without_its_tests(tmp_path: Path) -> Non
     assert "ast.py" in names
     assert not {"test", "encodings", "site-packages"} & names
     assert oct((tmp_path / "demo" / "people" / "keys" / "ada").stat().st_mode)[-3:] == "600"
-    assert prepare(Plan(tmp_path / "demo", recipe="[a]\n")) == count
+    assert prepare(Plan(tmp_path / "demo", phases=[Part(recipe="[a]\n")])) == count
 
 
 def test_demo_says_what_it_would_do(shell: Shell) -> None:

@@ -63,6 +63,8 @@ class Following:
             return
         self.entries.append(entry)
         if event == "leased":
+            if self.lease and self.lease["phase"] != body["lease"]["phase"]:
+                self.steps_per_tenth = None  # another phase, other steps
             self.lease, self.halt = body["lease"], None
             self.gates_per_epoch = body["lease"]["of"]
             if body["lease"]["resume"] != "thaw":

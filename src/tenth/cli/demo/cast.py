@@ -9,10 +9,11 @@ from __future__ import annotations
 import queue
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from tenth.cli import pull, signing, wire
+from tenth.cli.demo.folder import Say
 from tenth.cli.following import Following
 from tenth.errors import TenthError, WrongInput
 from tenth.gate import statement
@@ -23,8 +24,6 @@ PULLED_TENTH = 4
 MOST_TRIPS = 2
 """So often a run that tripped by itself is reopened; then something is wrong, and the demo ends."""
 NOTE = "automatic: every digest of the dossier was verified"
-
-Say = Callable[[str], None]
 
 
 def speak(run: Path, event: str, name: str, key: SigningKey, note: str = "") -> None:
@@ -48,11 +47,11 @@ class Cast:
 
     def __init__(
         self, run: Path, following: Following, keys: dict[str, SigningKey], watcher: str, *, say: Say,
-        read_seconds: float, halt_seconds: float,
+        read_seconds: float, halt_seconds: float, before: Mapping[int, Callable[[Path, Say], None]],
     ) -> None:  # fmt: skip
-        """``keys``: the automatic signatories'. ``say`` shows a sentence."""
+        """``keys``: the automatic signatories'. ``say`` shows a sentence. ``before``: see ``Plan``."""
         self._run, self._following, self._keys, self._watcher = run, following, keys, watcher
-        self._say, self._read, self._halt = say, read_seconds, halt_seconds
+        self._say, self._read, self._halt, self._before = say, read_seconds, halt_seconds, dict(before)
         self._todo: queue.Queue[tuple[float, Callable[[], None]] | None] = queue.Queue()
         self._dealt: set[str] = set()
         self._trips = 0
@@ -67,6 +66,9 @@ class Cast:
         stance, anchor = status.get("stance"), str(status.get("anchor"))
         if stance == "GATE" and anchor not in self._dealt:
             self._dealt.add(anchor)
+            if first := self._before.pop(status["gate"], None):
+                self._later(self._read, lambda: first(self._run, self._say))
+                return
             for number, name in enumerate(self._keys):
                 self._later(self._read if number == 0 else self._read / 2, lambda name=name: self._consent(name))  # type: ignore[misc]
         elif stance == "HALTED" and anchor not in self._dealt:

@@ -7,7 +7,7 @@ import os
 import shutil
 import sys
 import sysconfig
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from importlib import resources
 from pathlib import Path
@@ -23,6 +23,21 @@ LEFT_OUT |= {"__pycache__", "encodings", "pydoc_data"}
 MARK = ".tenth-demo"
 YOU = "you"
 
+Say = Callable[[str], None]
+
+
+@dataclass(frozen=True)
+class Part:
+    """A phase of the demo's charter."""
+
+    name: str = "pretrain"
+    command: Sequence[str] = ("tenth-trainer", "pretrain", "recipe.toml")
+    file: str = "recipe.toml"
+    recipe: str | None = None
+    """Text of the recipe; None: the trainer's recipe for the demo."""
+    data: str = "data"
+    code: Sequence[str] = ()
+
 
 @dataclass(frozen=True)
 class Plan:
@@ -32,7 +47,16 @@ class Plan:
     interactive: bool = False
     corpus: Path | None = None
     """A folder of ``.py`` files; None: the standard library of this Python."""
-    command: Sequence[str] = ("tenth-trainer", "pretrain", "recipe.toml")
+    packages: bool = True
+    """Are folders below ``corpus`` copied, too?"""
+    purpose: str = "a small model of Python code, trained on the standard library"
+    phases: Sequence[Part] = (Part(),)
+    more: Callable[[Path], None] | None = None
+    """Puts into the project what its other phases need."""
+    before: Mapping[int, Callable[[Path, Say], None]] = field(default_factory=dict)
+    """Gate -> what is done there before anyone consents; it ends with an adjustment. ``(run, say)``"""
+    ending: Callable[[Path, Say], None] | None = None
+    """Says what became of it, after verify."""
     evidence: Mapping[str, Sequence[str]] = field(
         default_factory=lambda: {
             "bits-per-byte": ("tenth-evidence", "bpb"),
@@ -41,8 +65,10 @@ class Plan:
     )
     env: Mapping[str, str] = field(default_factory=lambda: {"OMP_WAIT_POLICY": "PASSIVE"})
     """For the trainer. Threads that wait without spinning: beside other work, spinning is slower a hundredfold."""
-    recipe: str | None = None
-    """Text of the recipe; None: the trainer's recipe for the demo."""
+    jail: int = 0
+    """Processes that run what the model writes."""
+    seconds: float = 600
+    """Of the ceiling, for each core."""
     completions: Sequence[str] = ("def read(self, ", "class Error(", "for line in ")
     halt_seconds: float = 3.0
     """How long the halt is left standing, for people to see it."""
@@ -81,21 +107,15 @@ CHARTER = """\
 # The charter of the demo. 'tenth init' writes a longer one, with comments.
 [run]
 name = "stdlib"
-purpose = "A demonstration: a small model of Python code, trained on the standard library. Not for use."
+purpose = "A demonstration: {purpose}. Not for use."
 
-[[phase]]
-name = "pretrain"
-command = {command}
-data = ["data"]
-epochs = 1
-{env}
-[ceiling]
+{phases}[ceiling]
 device_seconds = {device_seconds}
 flop = {flop}
 
 [quarantine]
 level = "{level}"
-
+{jail}
 [watch]
 samples_per_minute = 12
 unwatched = "go"
@@ -116,25 +136,27 @@ def prepare(plan: Plan) -> int:
         raise WrongInput(f"{folder} is not used", "it holds something else", "name another folder: --folder DIR")
     plan.project.mkdir(parents=True, exist_ok=True)
     (folder / MARK).write_text("made by 'tenth demo'; may be deleted at will\n")
-    count = _copy(
-        plan.corpus or Path(sysconfig.get_paths()["stdlib"]), plan.project / "data", fresh=plan.corpus is not None
-    )
+    source = plan.corpus or Path(sysconfig.get_paths()["stdlib"])
+    count = _copy(source, plan.project / plan.phases[0].data, fresh=plan.corpus is not None, packages=plan.packages)
     if plan.corpus is None:
         (plan.project / "DATA-LICENCE.txt").write_text(NOTE)
     keys = _keys(plan)
     (plan.project / "charter.toml").write_text(_charter(plan, keys))
-    (plan.project / "recipe.toml").write_text(plan.recipe if plan.recipe is not None else _recipe())
+    for part in plan.phases:
+        (plan.project / part.file).write_text(part.recipe if part.recipe is not None else _recipe())
+    if plan.more:
+        plan.more(plan.project)
     return count
 
 
-def _copy(source: Path, target: Path, *, fresh: bool) -> int:
+def _copy(source: Path, target: Path, *, fresh: bool, packages: bool) -> int:
     """The sources below ``source``, tests left out. What an earlier demo copied is used again."""
     if target.is_dir() and not fresh:
         return sum(1 for _ in target.rglob("*.py"))
     shutil.rmtree(target, ignore_errors=True)
     count = 0
     for parent, folders, files in os.walk(source):
-        folders[:] = sorted(name for name in folders if name not in LEFT_OUT and not name.startswith("."))
+        folders[:] = sorted(name for name in folders if name not in LEFT_OUT and not name.startswith(".") and packages)
         for name in sorted(files):
             if name.endswith(".py"):
                 into = target / Path(parent).relative_to(source)
@@ -174,17 +196,27 @@ def _charter(plan: Plan, keys: Mapping[str, SigningKey]) -> str:
         f'\n[[evidence]]\nname = "{name}"\ncommand = {json.dumps(list(command))}\n'
         for name, command in plan.evidence.items()
     )
-    env = "env = { " + ", ".join(f'{name} = "{value}"' for name, value in plan.env.items()) + " }\n" if plan.env else ""
-    seconds = 600 * max(2, cores)
+    seconds = plan.seconds * max(2, cores)
     return CHARTER.format(
-        command=json.dumps(list(plan.command)),
-        env=env,
+        purpose=plan.purpose,
+        phases="".join(_phase(part, plan.env) for part in plan.phases),
+        jail=f"jail = {plan.jail}\n" if plan.jail else "",
         device_seconds=seconds,
         flop=repr(1.25 * seconds * peak.of_this_machine()["flop_per_device_second"]),
         level=sandbox.level(),
         evidence=evidence,
         people=people,
     )
+
+
+def _phase(part: Part, env: Mapping[str, str]) -> str:
+    lines = [
+        "[[phase]]", f'name = "{part.name}"', f"command = {json.dumps(list(part.command))}", f'data = ["{part.data}"]',
+        "epochs = 1", *([f'recipe = "{part.file}"'] if part.file != "recipe.toml" else []),
+        *([f"code = {json.dumps(list(part.code))}"] if part.code else []),
+        *(["env = { " + ", ".join(f'{name} = "{value}"' for name, value in env.items()) + " }"] if env else []),
+    ]  # fmt: skip
+    return "\n".join(lines) + "\n\n"
 
 
 def _recipe() -> str:

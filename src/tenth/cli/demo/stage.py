@@ -87,7 +87,7 @@ class Stage:
         keys = {name: signing_key(plan, name) for name in plan.automatic}
         self.cast = Cast(
             self.run, watch.following, keys, plan.watcher, say=self._say,
-            read_seconds=plan.read_seconds, halt_seconds=plan.halt_seconds,
+            read_seconds=plan.read_seconds, halt_seconds=plan.halt_seconds, before=plan.before,
         )  # fmt: skip
         try:
             watch.follow()
@@ -164,6 +164,8 @@ class Stage:
         self._echo("\ntenth verify", bold=True)
         for line in auditing.lines(report):
             self._echo(words.hanging(f"  {line}", _columns()))
+        if self.plan.ending:
+            self.plan.ending(self.run, self._echo)
         if self.plan.completions:
             self._echo("\nThree completions, by the last checkpoint, written in the sandbox", bold=True)
             self._completions()

@@ -9,6 +9,7 @@ import click
 
 from tenth.cli.demo import tamper
 from tenth.cli.demo.folder import MARK, Plan, need_trainer
+from tenth.cli.demo.full import plan as whole
 from tenth.cli.demo.stage import play
 from tenth.cli.find import is_live, runs_under
 from tenth.cli.options import FILE, FOLDER, dry_run_option, json_option
@@ -20,6 +21,9 @@ from tenth.errors import WrongInput
 
 @click.command("demo")
 @click.option("--folder", type=FOLDER, default="tenth-demo", show_default=True, help="Where the demo lies.")
+@click.option(
+    "--full", is_flag=True, help="All four phases: pretraining, worked examples, self-play, feedback. Fifteen minutes."
+)
 @click.option("--interactive", is_flag=True, help="Be one of the signatories: each gate waits for you.")
 @click.option(
     "--tamper", "tampering", is_flag=True, help="Afterwards, or on a finished demo: forge its record, and verify."
@@ -29,7 +33,14 @@ from tenth.errors import WrongInput
 @dry_run_option
 @json_option
 def demo_command(
-    folder: Path, interactive: bool, tampering: bool, serve: bool, record: Path | None, dry_run: bool, as_json: bool
+    folder: Path,
+    full: bool,
+    interactive: bool,
+    tampering: bool,
+    serve: bool,
+    record: Path | None,
+    dry_run: bool,
+    as_json: bool,
 ) -> int:
     """Train a small code model under the whole law, and watch: about six minutes on two cores.
 
@@ -48,7 +59,7 @@ def demo_command(
     if interactive and not on_terminal():
         raise WrongInput("the demo was not begun", "there is no terminal to ask you on", "leave out --interactive")
     need_trainer()
-    plan = Plan(folder, interactive=interactive, record=record)
+    plan = (whole if full else Plan)(folder, interactive=interactive, record=record)
     with beside(plan.runs, plan.watcher) if serve else nullcontext("") as link:
         if link:
             click.echo(f"The control room, for one browser:\n  {link}", err=as_json)

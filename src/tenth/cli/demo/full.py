@@ -1,0 +1,115 @@
+"""What does the demo of all four phases consist of? Its recipes, the puzzles it puts into its project, its evidence.
+
+Everything is sized for some fifteen minutes on two cores: large enough that each phase has something to show, and much
+too small to say anything about the methods.
+"""
+
+from __future__ import annotations
+
+import importlib
+import json
+import random
+import shutil
+import sys
+import sysconfig
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import tenth
+from tenth.cli.demo import judges, told
+from tenth.cli.demo.folder import Part, Plan
+from tenth.environments import SelfPlay
+from tenth.errors import WrongInput
+
+SOURCE, LESSONS, PAIRS, CODE = "source", "lessons", "pairs", "environments"
+"""Of the project: what each phase learns from, and the environment."""
+GATES = 10
+PUZZLES = ("tenth-evidence", "selfplay", "--puzzles")
+
+
+@dataclass(frozen=True)
+class Size:
+    """How much of everything."""
+
+    depth: int = 3
+    width: int = 128
+    vocabulary: int = 2048
+    context: int = 256
+    batch: int = 8
+    lessons: int = 12_000
+    steps: int = 200
+    """Of self-play."""
+    proposals: int = 64
+    puzzles: int = 24
+    """Of each depth, at a gate."""
+    pairs: int = 160
+    """That simulated annotators judge before the last phase."""
+    votes: int = 60
+    """Pairs of before and after it that they judge in the end."""
+
+
+def plan(folder: Path, size: Size = Size(), **options: Any) -> Plan:
+    """The demo with all phases. ``options`` are those of ``Plan``."""
+    game = environment()
+    model = f"[model]\ndepth = {size.depth}\nwidth = {size.width}\nhead_width = 64\ncontext = {size.context}\n"
+    model += f"[train]\nbatch = {size.batch}\n[selfplay]\n"
+    known = f'env = "puzzles"\ndepth = 2\ntokens = {judges.TOKENS}\n'
+    words = f"[data]\nvocabulary = {size.vocabulary}\n"
+    rounds = f"steps = {size.steps}\nevery = 10\nproposals = {size.proposals}\npuzzles = 16\n"
+    parts = (
+        part("pretrain", model + words, SOURCE, file="recipe.toml"),
+        part("sft", model + known + "[optim]\nscale = 0.5\n", LESSONS),
+        part("selfplay", model.replace(f"batch = {size.batch}", "batch = 32") + known + rounds, LESSONS, [CODE]),
+        part("feedback", model + known + "[optim]\nscale = 0.05\n[feedback]\nbatches = []\n", PAIRS, verb="dpo"),
+    )
+    last = GATES * (len(parts) - 1)
+    sealer = Plan(folder, interactive=bool(options.get("interactive"))).automatic[0]
+    asked = [game.puzzle(one).prompt for one in game.given(random.Random("asked"), size.pairs)]
+    fresh = [task.prompt for task in game.held_out(2, size.votes)]
+    settled: dict[str, Any] = {
+        "purpose": "a small model of Python code that plays with puzzles, trained in four phases",
+        "packages": False, "phases": parts, "jail": 2, "seconds": 2400, "read_seconds": 0.1,
+        "more": lambda project: materials(project, game, size.lessons),
+        "evidence": {"bits-per-byte": ("tenth-evidence", "bpb"), "puzzles": (*PUZZLES, str(size.puzzles))},
+        "before": {last: lambda run, say: judges.hand_in(run, last, asked, sealer, say)},
+        "ending": lambda run, say: told.tell(run, judges.compare(run, last, fresh), say),
+        "completions": ("def read(self, ", "# propose\n# takes: list\n# steps: 2\n", fresh[0]),
+    }  # fmt: skip
+    return Plan(folder, **{**settled, **options})
+
+
+def part(name: str, recipe: str, data: str, code: list[str] | None = None, *, file: str = "", verb: str = "") -> Part:
+    """A phase of the built-in trainer; ``verb`` is what it is started by, where that is not its name."""
+    file = file or f"{name}.toml"
+    return Part(name, ("tenth-trainer", verb or name, file), file, recipe, data, tuple(code or ()))
+
+
+def environments() -> Path:
+    """Where the environments lie that come with tenth: beside its source, or where the package put them."""
+    places = [Path(tenth.__file__).parents[2] / CODE, Path(sysconfig.get_path("data")) / "share" / "tenth" / CODE]
+    for place in places:
+        if (place / "puzzles").is_dir():
+            return place
+    raise WrongInput("the demo cannot start", f"there is no {places[-1]}", "run 'make demo ARGS=--full' in a checkout")
+
+
+def environment() -> SelfPlay:
+    place = str(environments())
+    if place not in sys.path:
+        sys.path.append(place)
+    game: SelfPlay = importlib.import_module("puzzles").SelfPlay()
+    return game
+
+
+def materials(project: Path, game: SelfPlay, lessons: int) -> None:
+    """The environment, worked examples of it as prompts and completions, and a place for people's judgements."""
+    shutil.copytree(
+        environments() / "puzzles", project / CODE / "puzzles", ignore=shutil.ignore_patterns("__pycache__"),
+        dirs_exist_ok=True,
+    )  # fmt: skip
+    rows = game.worked(random.Random("lessons"), lessons)
+    texts = [json.dumps({"prompt": one.prompt, "completion": one.completion}) + "\n" for one in rows]
+    for name, text in ((LESSONS, "".join(texts)), (PAIRS, "")):  # no pairs yet: they come at the gate
+        (project / name).mkdir(exist_ok=True)
+        (project / name / f"{name}.jsonl").write_text(text)
