@@ -3,7 +3,7 @@
 SHELL  := /bin/sh
 PYTHON ?= python3
 VENV   ?= .venv
-# Words for `tenth demo` (ARGS=--interactive), for pytest (ARGS="-k log"), and for pip (PIP_FLAGS="--proxy ...").
+# Words for `tenth demo` (ARGS=--interactive, ARGS=--full), for pytest (ARGS="-k log"), and for pip (PIP_FLAGS="--proxy ...").
 ARGS      ?=
 PIP_FLAGS ?=
 

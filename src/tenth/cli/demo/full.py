@@ -28,47 +28,105 @@ GATES = 10
 PUZZLES = ("tenth-evidence", "selfplay", "--puzzles")
 
 
+MODEL = """\
+[model]
+depth = {depth}
+width = {width}
+head_width = 64
+context = {context}
+"""
+PRETRAIN = f"""\
+# Phase 1: the next token of Python's own source.
+{MODEL}
+[data]
+vocabulary = {{vocabulary}}
+
+[train]
+batch = {{batch}}
+"""
+TRIED = """
+[selfplay]                # whose puzzles evidence tries at each gate
+env = "puzzles"
+depth = 2
+tokens = {tokens}
+"""
+SFT = f"""\
+# Phase 2: worked puzzles, loss on the answers alone.
+{MODEL}
+[train]
+batch = {{batch}}
+
+[optim]
+scale = 0.5               # of the learning rates, which are for pretraining
+{TRIED}"""
+SELFPLAY = f"""\
+# Phase 3: puzzles that the model poses itself, and solves in the jail.
+{MODEL}
+[train]
+batch = 32                # lessons of a step
+
+[optim]
+scale = 0.5
+{TRIED}steps = {{steps}}
+every = 10                # steps from one round to the next
+proposals = {{proposals}}
+puzzles = 16
+"""
+FEEDBACK = f"""\
+# Phase 4: which of two programs was preferred. The batch is named at the gate before it.
+{MODEL}
+[train]
+batch = {{batch}}
+
+[optim]
+scale = {{feedback}}
+
+[feedback]
+batches = []
+{TRIED}"""
+
+
 @dataclass(frozen=True)
 class Size:
     """How much of everything."""
 
     depth: int = 3
     width: int = 128
-    vocabulary: int = 2048
     context: int = 256
+    """Tokens."""
+    vocabulary: int = 2048
     batch: int = 8
     lessons: int = 12_000
+    """Worked examples."""
     steps: int = 200
     """Of self-play."""
     proposals: int = 64
+    """Of a round."""
+    feedback: float = 0.05
+    """Of the learning rates, in the last phase."""
     puzzles: int = 24
-    """Of each depth, at a gate."""
+    """Of each depth, tried at each gate."""
     pairs: int = 160
     """That simulated annotators judge before the last phase."""
     votes: int = 60
-    """Pairs of before and after it that they judge in the end."""
+    """Pairs from before and after it that they judge in the end."""
 
 
 def plan(folder: Path, size: Size = Size(), **options: Any) -> Plan:
     """The demo with all phases. ``options`` are those of ``Plan``."""
-    game = environment()
-    model = f"[model]\ndepth = {size.depth}\nwidth = {size.width}\nhead_width = 64\ncontext = {size.context}\n"
-    model += f"[train]\nbatch = {size.batch}\n[selfplay]\n"
-    known = f'env = "puzzles"\ndepth = 2\ntokens = {judges.TOKENS}\n'
-    words = f"[data]\nvocabulary = {size.vocabulary}\n"
-    rounds = f"steps = {size.steps}\nevery = 10\nproposals = {size.proposals}\npuzzles = 16\n"
+    game, sizes = environment(), {**vars(size), "tokens": judges.TOKENS}
     parts = (
-        part("pretrain", model + words, SOURCE, file="recipe.toml"),
-        part("sft", model + known + "[optim]\nscale = 0.5\n", LESSONS),
-        part("selfplay", model.replace(f"batch = {size.batch}", "batch = 32") + known + rounds, LESSONS, [CODE]),
-        part("feedback", model + known + "[optim]\nscale = 0.05\n[feedback]\nbatches = []\n", PAIRS, verb="dpo"),
+        part("pretrain", PRETRAIN.format(**sizes), SOURCE, file="recipe.toml"),
+        part("sft", SFT.format(**sizes), LESSONS),
+        part("selfplay", SELFPLAY.format(**sizes), LESSONS, [CODE]),
+        part("feedback", FEEDBACK.format(**sizes), PAIRS, verb="dpo"),
     )
     last = GATES * (len(parts) - 1)
     sealer = Plan(folder, interactive=bool(options.get("interactive"))).automatic[0]
     asked = [game.puzzle(one).prompt for one in game.given(random.Random("asked"), size.pairs)]
     fresh = [task.prompt for task in game.held_out(2, size.votes)]
     settled: dict[str, Any] = {
-        "purpose": "a small model of Python code that plays with puzzles, trained in four phases",
+        "purpose": "a small model that learns Python, then puzzles, from itself, and from simulated annotators",
         "packages": False, "phases": parts, "jail": 2, "seconds": 2400, "read_seconds": 0.1,
         "more": lambda project: materials(project, game, size.lessons),
         "evidence": {"bits-per-byte": ("tenth-evidence", "bpb"), "puzzles": (*PUZZLES, str(size.puzzles))},
@@ -86,12 +144,15 @@ def part(name: str, recipe: str, data: str, code: list[str] | None = None, *, fi
 
 
 def environments() -> Path:
-    """Where the environments lie that come with tenth: beside its source, or where the package put them."""
-    places = [Path(tenth.__file__).parents[2] / CODE, Path(sysconfig.get_path("data")) / "share" / "tenth" / CODE]
-    for place in places:
+    """Where the environments that come with tenth lie: beside its source, or where its package put them."""
+    schemes = (sysconfig.get_default_scheme(), sysconfig.get_preferred_scheme("user"))
+    shared = [Path(sysconfig.get_path("data", scheme)) / "share" / "tenth" / CODE for scheme in schemes]
+    for place in (Path(tenth.__file__).parents[2] / CODE, *shared):
         if (place / "puzzles").is_dir():
             return place
-    raise WrongInput("the demo cannot start", f"there is no {places[-1]}", "run 'make demo ARGS=--full' in a checkout")
+    raise WrongInput(
+        "the demo cannot start", f"there is no {shared[0]}", "run it from a checkout, or install tenth again"
+    )
 
 
 def environment() -> SelfPlay:

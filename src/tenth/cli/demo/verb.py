@@ -22,7 +22,7 @@ from tenth.errors import WrongInput
 @click.command("demo")
 @click.option("--folder", type=FOLDER, default="tenth-demo", show_default=True, help="Where the demo lies.")
 @click.option(
-    "--full", is_flag=True, help="All four phases: pretraining, worked examples, self-play, feedback. Fifteen minutes."
+    "--full", is_flag=True, help="Four phases, some fifteen minutes: source, worked puzzles, self-play, feedback."
 )
 @click.option("--interactive", is_flag=True, help="Be one of the signatories: each gate waits for you.")
 @click.option(
@@ -47,9 +47,12 @@ def demo_command(
     It is trained on the source of the Python standard library that runs it, for one epoch of ten tenths. Three
     signatories with throw-away keys consent by themselves, and are labelled as automatic. At the fourth tenth a watcher
     pulls the cord; the run halts, everyone consents again, and it goes on. Nothing leaves this machine.
+
+    With --full the charter has three more phases of ten tenths: puzzles with their solutions, self-play in a jail, and
+    pairs that simulated annotators judge and a signatory seals. At the end it says what each phase did.
     """
     if dry_run:
-        text = f"would train a model on Python's standard library below {folder}"
+        text = f"would train a model on Python's standard library below {folder}" + ", in four phases" * full
         emit({"would": text}) if as_json else click.echo(text)
         return DONE
     folder = folder.resolve()
