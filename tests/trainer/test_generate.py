@@ -9,8 +9,7 @@ import pytest
 import torch
 
 from tenth.trainer import inference, tokenizer
-from tenth.trainer.compiled import has_compiler
-from tenth.trainer.generate import Sampler, Stream, complete, generate
+from tenth.trainer.generate import OnToken, Sampler, Stream, complete, generate
 from tenth.trainer.inference import Inference, Reading
 from tenth.trainer.model import Shape, Transformer
 from tenth.trainer.recipe import SampleRecipe
@@ -39,6 +38,17 @@ def plainly(made: Transformer, prompt: list[int], tokens: int) -> list[int]:
     return ids[len(prompt) :]
 
 
+def until(lengths: list[int]) -> OnToken:
+    """Ends each row when it has so many tokens."""
+    seen = [0] * len(lengths)
+
+    def take(row: int, token: int) -> bool:
+        seen[row] += 1
+        return seen[row] >= lengths[row]
+
+    return take
+
+
 @pytest.mark.parametrize("shape", SHAPES)
 @pytest.mark.parametrize("fused_bytes", [0, 1 << 30])
 def test_the_fast_path_writes_what_the_plain_pass_writes(
@@ -50,15 +60,27 @@ def test_the_fast_path_writes_what_the_plain_pass_writes(
     assert generate(made, prompts, 30) == [plainly(made, prompt, 30) for prompt in prompts]
 
 
-@pytest.mark.skipif(not has_compiler(torch.device("cpu")), reason="no C++ compiler here")
-@pytest.mark.filterwarnings("ignore::DeprecationWarning")  # the compiler's own imports
-@pytest.mark.timeout(600)  # a compiler at work, on a machine that may have others at work, too
-def test_compiled_steps_write_what_the_plain_pass_writes() -> None:
-    made = model(replace(SHAPES[1], context=20, layers=1))
-    prompts = [[1, 2, 3], [4, 5, 6, 7, 8, 9, 10], [11]]
-    compiled = Inference(made, compiled=True)
-    assert generate(compiled, prompts, 25) == generate(made, prompts, 25)
-    assert generate(compiled, prompts, 10) == [plainly(made, prompt, 10) for prompt in prompts]
+def test_rows_that_have_ended_leave_the_batch_and_the_others_do_not_notice() -> None:
+    made = model(SHAPE)
+    prompts = [[1, 2, 3], [4, 5, 6, 7, 8, 9, 10], [11], list(range(20)), [3], [2, 9]]
+    alone = [plainly(made, prompt, 30) for prompt in prompts]
+    stop = alone[0][2]
+    cut = [row[: row.index(stop)] if stop in row else row for row in alone]
+    assert len({len(row) for row in cut}) > 1
+    assert generate(made, prompts, 30, stop=stop) == cut
+    ended = [4, 1, 18, 9, 30, 2]
+    written = generate(made, prompts, 30, on_token=until(ended))
+    assert written == [row[:length] for row, length in zip(alone, ended, strict=True)]
+
+
+def test_a_row_s_temperature_stays_its_own_when_others_have_ended() -> None:
+    made = model(SHAPE)
+    warmth = [0.0, 2.0, 0.0, 2.0, 0.0]
+    ended = [1, 1, 40, 1, 40]
+    generator = torch.Generator().manual_seed(3)
+    written = generate(made, [[1, 2]] * 5, 40, warmth, generator=generator, on_token=until(ended))
+    assert [len(row) for row in written] == ended
+    assert written[2] == written[4] == plainly(made, [1, 2], 40)
 
 
 @pytest.mark.parametrize("shape", SHAPES)
@@ -90,6 +112,34 @@ def test_bfloat16_products_stay_near_the_float32_logits() -> None:
     expected = made.logits(made(ids))[:, -1]
     got = Reading(Inference(made, torch.bfloat16), [20, 20], 20).read(ids)
     assert (got - expected).abs().max() < 0.03 * expected.abs().max()
+
+
+def test_many_rows_in_bfloat16_stay_near_the_float32_logits() -> None:
+    """Step by step, with prompts of different length, past where keys and values move to a larger place."""
+    made = model(SHAPES[1])
+    ids = torch.randint(0, 61, (5, 60), generator=torch.Generator().manual_seed(1))
+    lengths = [20, 20, 13, 1, 7]
+    readings = [Reading(Inference(made, dtype), lengths, 60) for dtype in (torch.float32, torch.bfloat16)]
+    kept = list(range(5))
+    for start, end in [(0, 20), *((at, at + 1) for at in range(20, 60))]:
+        if start == 40:
+            kept = [1, 3, 4]
+            for reading in readings:
+                reading.keep(kept)
+        expected, got = (reading.read(ids[kept, start:end]) for reading in readings)
+        assert (got - expected).abs().max() < 0.04 * expected.abs().max()
+
+
+def test_many_rows_beyond_the_context_see_the_last_context_tokens() -> None:
+    made = model(replace(SHAPE, layers=1, context=16))
+    ids = torch.randint(0, 61, (4, 40), generator=torch.Generator().manual_seed(1))
+    reading = Reading(Inference(made, torch.bfloat16), [10] * 4, 40)
+    got = reading.read(ids[:, :10])
+    for i in range(10, 40):
+        got = reading.read(ids[:, i : i + 1])
+    expected = made.logits(made(ids[:, -16:]))[:, -1]
+    assert (got - expected).abs().max() < 0.04 * expected.abs().max()
+    assert (got - made.logits(made(ids))[:, -1]).abs().max() > 0.1 * expected.abs().max()
 
 
 def test_draws_follow_the_softmax_of_what_is_kept() -> None:

@@ -11,6 +11,7 @@ from .inference import Inference, Reading
 from .model import Transformer
 from .tokenizer import Text
 
+WORTH_KEEPING = 0.75  # of a batch that are not at their end: moving their keys and values costs about half a step
 OnToken = Callable[[int, int], object]  # row of the batch, token; True ends the row
 OnText = Callable[[int, str], object]  # row of the batch, what came next in it; True ends the row
 
@@ -39,7 +40,8 @@ def generate(
     if tokens < 1:
         return written
     reading = Reading(inference, lengths, longest + tokens)
-    open_rows = set(range(len(rows)))
+    batch = list(range(len(rows)))  # what stands in each row of it
+    open_rows = set(batch)
     ids = torch.tensor([[0] * (longest - len(row)) + row for row in rows], device=inference.device)
     pick = Sampler(temperature, top_k, top_p, generator, inference.device)
     for number in range(tokens):
@@ -47,7 +49,7 @@ def generate(
         for row, allowed in (first or {}).items() if number == 0 else ():
             logits[row].masked_fill_(~allowed, float("-inf"))
         chosen = pick(logits)
-        for row, token in enumerate(chosen.tolist()):
+        for row, token in zip(batch, chosen.tolist(), strict=True):
             if row in open_rows:
                 if token in ends:
                     open_rows.discard(row)
@@ -57,6 +59,11 @@ def generate(
                     open_rows.discard(row)
         if not open_rows:
             break
+        if len(open_rows) <= WORTH_KEEPING * len(batch):
+            kept = [place for place, row in enumerate(batch) if row in open_rows]
+            batch, chosen = [batch[place] for place in kept], chosen[kept]
+            reading.keep(kept)
+            pick.keep(kept)
         ids = chosen[:, None]
     return written
 
@@ -75,6 +82,11 @@ class Sampler:
         self._cold = torch.tensor([value <= 0 for value in warmth], device=device)
         self._top_k, self._top_p, self._generator = top_k, top_p, generator
 
+    def keep(self, rows: Sequence[int]) -> None:
+        """Go on with these rows of the batch alone."""
+        if len(self._cold) > 1:
+            self._warmth, self._cold = self._warmth[rows], self._cold[rows]
+
     def __call__(self, logits: Tensor) -> Tensor:
         """(B,) token ids."""
         if self._greedy:
@@ -92,7 +104,10 @@ class Sampler:
         return torch.where(self._cold, logits.argmax(-1), drawn) if self._mixed else drawn
 
     def _draw(self, chances: Tensor) -> Tensor:
-        return torch.multinomial(chances, 1, generator=self._generator).squeeze(1)
+        """One number a row, where torch.multinomial draws one for each token, which takes longer than the model."""
+        sums = chances.cumsum(-1, dtype=torch.float64)
+        at = torch.rand((len(sums), 1), dtype=torch.float64, device=sums.device, generator=self._generator)
+        return torch.searchsorted(sums, at * sums[:, -1:], right=True).squeeze(1).clamp_(max=sums.shape[-1] - 1)
 
 
 def complete(

@@ -5,16 +5,14 @@ values. So the projections that read the same input are one matrix, a query grou
 instead of repeating keys, and matrix products run in the weights' own precision while norms, rotations and the residual
 stream stay in float32. On a CPU attention is float32, too, for a few rows: the stock bfloat16 kernel for a single query
 is slower there. For many it is two products in bfloat16: half the bytes to read.
-What lies between the matrix products can be compiled, which takes seconds and pays for much text in large batches.
 Letters as in model.py: B sequences, T tokens, D width, H heads, K key-value heads, E head width, V vocabulary.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cache
 
 import torch
 import torch.nn.functional as F
@@ -66,22 +64,12 @@ class Layer:
     head_norms: Tensor  # (H + K, E): the query norm for each head, over sqrt(E) as scores want it, then the key norm
 
 
-@dataclass(frozen=True)
-class Between:
-    """What a step does between its matrix products, as functions."""
-
-    join: Callable[[Tensor, Tensor, Tensor, torch.dtype], tuple[Tensor, Tensor]]
-    gate: Callable[[Tensor], Tensor]
-    turn: Callable[[Tensor, Tensor, Tensor, Tensor, torch.dtype], tuple[Tensor, Tensor]]
-
-
 class Inference:
     """A model ready to write: read-only, and later changes of the model need not show."""
 
-    def __init__(self, model: Transformer, dtype: torch.dtype | None = None, compiled: bool = False) -> None:
-        """`dtype`: of the matrix products; the model's own if None. `compiled` needs what torch.compile needs."""
+    def __init__(self, model: Transformer, dtype: torch.dtype | None = None) -> None:
+        """`dtype`: of the matrix products; the model's own if None."""
         self.shape = model.shape
-        self.one_token = _compiled() if compiled else PLAIN
         weight = model.lm_head.weight
         self.device, self.dtype = weight.device, dtype or weight.dtype
         self._copied = sum(p.numel() for p in model.parameters()) * self.dtype.itemsize <= FUSED_BYTES
@@ -134,6 +122,13 @@ class Reading:
         if min(lengths) < longest:
             self._mask = (torch.arange(capacity, device=device) >= self._missing[:, None])[:, None, None]
 
+    def keep(self, rows: Sequence[int]) -> None:
+        """Go on with these rows of the batch alone, in this order."""
+        chosen = torch.tensor(rows, device=self._missing.device)
+        self._memory = [memory[:, chosen] for memory in self._memory]
+        self._missing = self._missing[chosen]
+        self._mask = None if self._mask is None else self._mask[chosen]
+
     @torch.inference_mode()
     def read(self, tokens: Tensor) -> Tensor:
         """Read (B, T) ids, the prompts (missing ones in front may be anything) or one more each; logits (B, V).
@@ -141,40 +136,40 @@ class Reading:
         T is 1 after the first call. A token that stands further out than the context sees the last `context` only.
         """
         model = self._inference
-        between = model.one_token if tokens.shape[1] == 1 else PLAIN
         cos, sin = self._angles(tokens.shape[1])
         mask = self._visible(tokens.shape[1])
         x = F.embedding(tokens, model.embedding).float()
         norms = [layer.attention_norm for layer in model.layers[1:]] + [model.norm]
         ready = _norm(x, model.layers[0].attention_norm)
         for number, (layer, next_norm) in enumerate(zip(model.layers, norms, strict=True)):
-            mixed = self._attention(between, number, layer.qkv(ready), cos, sin, mask)
-            x, ready = between.join(x, layer.out(mixed), layer.mlp_norm, model.dtype)
-            x, ready = between.join(x, layer.down(between.gate(layer.gate_up(ready))), next_norm, model.dtype)
+            mixed = self._attention(number, layer.qkv(ready), cos, sin, mask)
+            x, ready = _join(x, layer.out(mixed), layer.mlp_norm)
+            x, ready = _join(x, layer.down(_gate(layer.gate_up(ready))), next_norm)
         self.length += tokens.shape[1]
         return model.head(ready[:, -1]).float()
 
-    def _attention(
-        self, between: Between, number: int, projected: Tensor, cos: Tensor, sin: Tensor, mask: Tensor | None
-    ) -> Tensor:
+    def _attention(self, number: int, projected: Tensor, cos: Tensor, sin: Tensor, mask: Tensor | None) -> Tensor:
         """(B, T, (H + 2K) E) queries, keys and values to (B, T, H E) mixed values."""
         shape, (batch, new, _) = self._inference.shape, projected.shape
         heads, groups = shape.heads, shape.kv_heads
         parts = projected.view(batch, new, heads + 2 * groups, shape.head_width)
         memory = self._memory[number]
-        turned, fresh = between.turn(parts, cos, sin, self._inference.layers[number].head_norms, memory.dtype)
+        turned, fresh = _turn(parts, cos, sin, self._inference.layers[number].head_norms, memory.dtype)
         queries, end = turned[:, :, :heads], self.length + new
         if end > memory.shape[3]:
             memory = self._memory[number] = F.pad(memory, (0, 0, 0, ROOM))
-        memory[0, :, :, self.length : end] = turned[:, :, heads:].transpose(1, 2)
-        memory[1, :, :, self.length : end] = fresh.transpose(1, 2)
+        keys, values = memory
+        keys[:, :, self.length : end] = turned[:, :, heads:].transpose(1, 2)
+        values[:, :, self.length : end] = fresh.transpose(1, 2)
         if new > 1:
-            return _mix_prompts(queries, *memory[:, :, :, :end], mask).reshape(batch, new, -1)
+            mixed = _mix_prompts(queries, keys[:, :, :end], values[:, :, :end], mask)
+            return mixed.reshape(batch, new, -1)
         # The queries of a group stand as so many queries of its one head: nothing is repeated.
         queries = queries.view(batch, groups, heads // groups, shape.head_width)
-        if not self._many:
-            memory = memory[:, :, :, max(0, end - shape.context) : end]
-        return (_mix_many if self._many else _mix)(queries, *memory, mask).reshape(batch, new, -1)
+        if self._many:
+            return _mix_many(queries, keys, values, mask).reshape(batch, new, -1)
+        start = max(0, end - shape.context)
+        return _mix(queries, keys[:, :, start:end], values[:, :, start:end], mask).reshape(batch, new, -1)
 
     def _angles(self, new: int) -> tuple[Tensor, Tensor]:
         """cos and signed sin of the new tokens' positions, to be broadcast over (B, T, heads, E)."""
@@ -190,7 +185,7 @@ class Reading:
         start = max(0, end - self._inference.shape.context)
         if new == 1 and self._many:
             columns = torch.arange(-(-end // ROOM) * ROOM)
-            return (columns < end) & (columns >= (self._missing[:, None, None, None]).clamp(min=start))
+            return (columns < end) & (columns >= self._missing[:, None, None, None].clamp(min=start))
         if self._mask is None:
             return None
         if new == 1:
@@ -206,10 +201,10 @@ def _norm(x: Tensor, weight: Tensor) -> Tensor:
     return F.rms_norm(x, (x.shape[-1],), weight, NORM_EPSILON)
 
 
-def _join(x: Tensor, more: Tensor, weight: Tensor, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
+def _join(x: Tensor, more: Tensor, weight: Tensor) -> tuple[Tensor, Tensor]:
     """The residual stream with what a layer adds, and its norm, ready for the next product."""
     x = x + more
-    return x, _norm(x, weight).to(dtype)
+    return x, _norm(x, weight).to(more.dtype)
 
 
 def _gate(gate_up: Tensor) -> Tensor:
@@ -239,19 +234,9 @@ def _mix(queries: Tensor, keys: Tensor, values: Tensor, mask: Tensor | None) -> 
     return F.scaled_dot_product_attention(queries, keys, values, attn_mask=mask, scale=1.0)
 
 
-def _mix_many(queries: Tensor, keys: Tensor, values: Tensor, mask: Tensor) -> Tensor:
+def _mix_many(queries: Tensor, keys: Tensor, values: Tensor, mask: Tensor | None) -> Tensor:
     """The same by two products, for keys and values that lie in one piece each."""
-    scores = (queries @ keys.transpose(-1, -2)).masked_fill_(~mask, -math.inf)
+    scores = queries @ keys.transpose(-1, -2)
+    if mask is not None:
+        scores = scores.masked_fill_(~mask, -math.inf)
     return scores.softmax(-1, dtype=torch.float32).to(values.dtype) @ values
-
-
-PLAIN = Between(_join, _gate, _turn)
-
-
-@cache
-def _compiled() -> Between:
-    """Compiled when they are first called, for each kind of shapes; the results are cached on disk by torch."""
-    return Between(
-        torch.compile(_join, fullgraph=True), torch.compile(_gate, fullgraph=True),
-        torch.compile(_turn, fullgraph=True),
-    )  # fmt: skip
