@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import socket
 import subprocess
 import sys
 import webbrowser
@@ -74,12 +75,21 @@ def server(folder: Path, port: int, invited: list[str]) -> list[str]:
     return [sys.executable, "-m", "tenth.web", str(folder), *words]
 
 
+def _free_port() -> int:
+    """The usual one and the next, or the next two that nobody listens on."""
+    for port in range(PORT, PORT + 100, 2):
+        with socket.socket() as pages, socket.socket() as cord:
+            if pages.connect_ex(("127.0.0.1", port)) and cord.connect_ex(("127.0.0.1", port + 1)):
+                return port
+    raise WrongInput("the control room was not started", f"every port from {PORT} is taken", "end what listens there")
+
+
 @contextmanager
 def beside(folder: Path, name: str) -> Iterator[str]:
     """Serve ``folder`` while something else goes on here; gives the link, and opens it where there is a screen."""
     folder.mkdir(parents=True, exist_ok=True)
     process = subprocess.Popen(
-        [*server(folder, PORT, [name]), "--json"],
+        [*server(folder, _free_port(), [name]), "--json"],
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         stderr=subprocess.DEVNULL,

@@ -6,10 +6,12 @@ import argparse
 import contextlib
 import json
 import os
+import socket
 import subprocess
 import sys
 import threading
 import time
+from functools import partial
 from pathlib import Path
 
 import uvicorn
@@ -32,23 +34,29 @@ def main() -> int:
         threading.Thread(target=_end_with_parent, daemon=True).start()
         with contextlib.suppress(OSError):  # where this user may: what stops a run waits for nothing that runs
             os.setpriority(os.PRIO_PROCESS, 0, -MEEK)
-        return _serve(cord(folder, place, seal), given, given.port + 1)
-    for words in given.invite:
-        _say_link(place, seal, words, as_json=given.json)
+        config = _config(cord(folder, place, seal), given, given.port + 1)
+        return _serve(config, config.bind_socket())
+    say_links = partial(_say_links, place, seal, given.invite, as_json=given.json)
     if given.only_links:
+        say_links()
         return 0
     from tenth.web.app import application as pages
 
+    config = _config(pages(folder, place, seal), given, given.port)
+    listening = config.bind_socket()
+    listening.listen()  # a link is followed as soon as it is read
+    say_links()
     threading.Thread(target=_keep_cord, args=(_start_cord(),), daemon=True).start()
     os.nice(MEEK)  # after the cord's process was started: that one waits for nobody
-    return _serve(pages(folder, place, seal), given, given.port)
+    return _serve(config, listening)
 
 
-def _say_link(place: Place, seal: Seal, invited: str, *, as_json: bool) -> None:
-    name, _, role = invited.partition("=")
-    link = f"{place.origin}/sign-in?key={seal.link(Session(name, role))}"
-    words = f"{name} ({role}), one browser, within 15 minutes:\n  {link}"
-    print(json.dumps({"name": name, "role": role, "link": link}) if as_json else words, flush=True)
+def _say_links(place: Place, seal: Seal, invited: list[str], *, as_json: bool) -> None:
+    for one in invited:
+        name, _, role = one.partition("=")
+        link = f"{place.origin}/sign-in?key={seal.link(Session(name, role))}"
+        words = f"{name} ({role}), one browser, within 15 minutes:\n  {link}"
+        print(json.dumps({"name": name, "role": role, "link": link}) if as_json else words, flush=True)
 
 
 def arguments() -> argparse.Namespace:
@@ -67,14 +75,17 @@ def arguments() -> argparse.Namespace:
     return words.parse_args()
 
 
-def _serve(app: object, given: argparse.Namespace, port: int) -> int:
-    config = uvicorn.Config(
+def _config(app: object, given: argparse.Namespace, port: int) -> uvicorn.Config:
+    return uvicorn.Config(
         app, host=given.bind, port=port, log_level="warning", access_log=False, server_header=False,  # type: ignore[arg-type]
         date_header=False, lifespan="auto", ws="none", http="h11", timeout_graceful_shutdown=1, timeout_keep_alive=30,
         ssl_certfile=given.tls_cert, ssl_keyfile=given.tls_key,
     )  # fmt: skip
+
+
+def _serve(config: uvicorn.Config, listening: socket.socket) -> int:
     server = uvicorn.Server(config)
-    server.run()
+    server.run([listening])
     return 0 if server.started else 1
 
 

@@ -129,13 +129,18 @@ It is under the licence of Python (PSF-2.0): https://docs.python.org/3/license.h
 """
 
 
-def prepare(plan: Plan) -> int:
-    """Make the folder, or refresh the one of an earlier demo. Returns how many documents it holds."""
-    folder = plan.folder
+def claim(folder: Path) -> None:
+    """Make the folder the demo's own; refuse one that holds something else."""
     if folder.exists() and any(folder.iterdir()) and not (folder / MARK).exists():
         raise WrongInput(f"{folder} is not used", "it holds something else", "name another folder: --folder DIR")
-    plan.project.mkdir(parents=True, exist_ok=True)
+    folder.mkdir(parents=True, exist_ok=True)
     (folder / MARK).write_text("made by 'tenth demo'; may be deleted at will\n")
+
+
+def prepare(plan: Plan) -> int:
+    """Make the folder, or refresh the one of an earlier demo. Returns how many documents it holds."""
+    claim(plan.folder)
+    plan.project.mkdir(parents=True, exist_ok=True)
     source = plan.corpus or Path(sysconfig.get_paths()["stdlib"])
     count = _copy(source, plan.project / plan.phases[0].data, fresh=plan.corpus is not None, packages=plan.packages)
     if plan.corpus is None:

@@ -8,7 +8,7 @@ from pathlib import Path
 import click
 
 from tenth.cli.demo import tamper
-from tenth.cli.demo.folder import MARK, Plan, need_trainer
+from tenth.cli.demo.folder import MARK, Plan, claim, need_trainer
 from tenth.cli.demo.full import plan as whole
 from tenth.cli.demo.stage import play
 from tenth.cli.find import is_live, runs_under
@@ -62,6 +62,7 @@ def demo_command(
     if interactive and not on_terminal():
         raise WrongInput("the demo was not begun", "there is no terminal to ask you on", "leave out --interactive")
     need_trainer()
+    claim(folder)
     plan = (whole if full else Plan)(folder, interactive=interactive, record=record)
     with beside(plan.runs, plan.watcher) if serve else nullcontext("") as link:
         if link:
