@@ -85,11 +85,11 @@ def _free_port() -> int:
 
 
 @contextmanager
-def beside(folder: Path, name: str) -> Iterator[str]:
+def beside(folder: Path, invited: str) -> Iterator[str]:
     """Serve ``folder`` while something else goes on here; gives the link, and opens it where there is a screen."""
     folder.mkdir(parents=True, exist_ok=True)
     process = subprocess.Popen(
-        [*server(folder, _free_port(), [name]), "--json"],
+        [*server(folder, _free_port(), [invited]), "--json"],
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         stderr=subprocess.DEVNULL,
