@@ -12,6 +12,7 @@ import random
 import shutil
 import sys
 import sysconfig
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -123,18 +124,24 @@ def plan(folder: Path, size: Size = Size(), **options: Any) -> Plan:
     )
     last = GATES * (len(parts) - 1)
     sealer = Plan(folder, interactive=bool(options.get("interactive"))).automatic[0]
-    asked = [game.puzzle(one).prompt for one in game.given(random.Random("asked"), size.pairs)]
-    fresh = [task.prompt for task in game.held_out(2, size.votes)]
+    room = size.context - judges.TOKENS
+    asked = _short((game.puzzle(one).prompt for one in game.given(random.Random("asked"), 2 * size.pairs)), room)
+    fresh = _short((task.prompt for task in game.held_out(2, 2 * size.votes)), room)
     settled: dict[str, Any] = {
         "purpose": "a small model that learns Python, then puzzles, from itself, and from simulated annotators",
         "packages": False, "phases": parts, "jail": 2, "seconds": 2400, "read_seconds": 0.1,
-        "more": lambda project: materials(project, game, size.lessons),
+        "more": lambda project: materials(project, game, size),
         "evidence": {"bits-per-byte": ("tenth-evidence", "bpb"), "puzzles": (*PUZZLES, str(size.puzzles))},
-        "before": {last: lambda run, say: judges.hand_in(run, last, asked, sealer, say)},
-        "ending": lambda run, say: told.tell(run, judges.compare(run, last, fresh), say),
+        "before": {last: lambda run, say: judges.hand_in(run, last, asked[: size.pairs], sealer, say)},
+        "ending": lambda run, say: told.tell(run, judges.compare(run, last, fresh[: size.votes]), say),
         "completions": ("def read(self, ", "# propose\n# takes: list\n# steps: 2\n", fresh[0]),
     }  # fmt: skip
     return Plan(folder, **{**settled, **options})
+
+
+def _short(prompts: Iterable[str], room: int) -> list[str]:
+    """Those that have room whatever the tokenizer is: a token holds at least a character, and one comes before all."""
+    return [prompt for prompt in dict.fromkeys(prompts) if len(prompt) < room]
 
 
 def part(name: str, recipe: str, data: str, code: list[str] | None = None, *, file: str = "", verb: str = "") -> Part:
@@ -163,14 +170,14 @@ def environment() -> SelfPlay:
     return game
 
 
-def materials(project: Path, game: SelfPlay, lessons: int) -> None:
+def materials(project: Path, game: SelfPlay, size: Size) -> None:
     """The environment, worked examples of it as prompts and completions, and a place for people's judgements."""
     shutil.copytree(
         environments() / "puzzles", project / CODE / "puzzles", ignore=shutil.ignore_patterns("__pycache__"),
         dirs_exist_ok=True,
     )  # fmt: skip
-    rows = game.worked(random.Random("lessons"), lessons)
-    texts = [json.dumps({"prompt": one.prompt, "completion": one.completion}) + "\n" for one in rows]
+    rows = (vars(one) for one in game.worked(random.Random("lessons"), size.lessons))
+    texts = [json.dumps(row) + "\n" for row in rows if _short(["".join(row.values())], size.context)]
     for name, text in ((LESSONS, "".join(texts)), (PAIRS, "")):  # no pairs yet: they come at the gate
         (project / name).mkdir(exist_ok=True)
         (project / name / f"{name}.jsonl").write_text(text)
