@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from safetensors.torch import load_file
 
 from client.fake_supervisor import SOURCE, FakeSupervisor
 from house.repo import ROOT
@@ -256,6 +257,18 @@ def test_a_phase_begins_from_the_weights_of_the_one_before(supervise: Supervise,
     outcome = first.in_this_process(lambda run: selfplay(run, time.monotonic(), jail))
     assert outcome.of("done")[0]["position"]["step"] == 1
     assert json.loads((first.resume / "state.json").read_text())["selfplay"]["start"] == "01"
+
+
+def test_a_phase_begins_from_a_model_that_was_brought(supervise: Supervise, jail: Jail) -> None:
+    first = supervise("run", RECIPE, of=12)
+    first.in_this_process(lambda run: selfplay(run, time.monotonic(), jail))
+    assert first.resume is not None
+    recipe = RECIPE.replace("[model]", f"[model]\ninit = '{first.resume.name}'")
+    player = begin(recipe_from(tomllib.loads(recipe)), SelfPlay(), 1, 1, first.resume.parent)
+    weights = load_file(first.resume / "model.safetensors")
+    found = player.master.state_dict()
+    assert all(torch.equal(weights[name], found[name]) for name in weights)
+    assert player.text.to_json() == (first.resume / "tokenizer.json").read_text()
 
 
 def test_without_a_jail_nothing_is_trained(supervise: Supervise) -> None:
