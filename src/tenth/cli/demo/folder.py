@@ -123,7 +123,7 @@ prompts = ["def ", "class ", "import "]
 {evidence}{people}"""
 
 NOTE = """\
-data/ holds Python's standard library, copied from the Python that runs tenth, without its
+{data}/ holds Python's standard library, copied from the Python that runs tenth, without its
 tests, character tables and manual pages.
 It is under the licence of Python (PSF-2.0): https://docs.python.org/3/license.html
 """
@@ -144,7 +144,7 @@ def prepare(plan: Plan) -> int:
     source = plan.corpus or Path(sysconfig.get_paths()["stdlib"])
     count = _copy(source, plan.project / plan.phases[0].data, fresh=plan.corpus is not None, packages=plan.packages)
     if plan.corpus is None:
-        (plan.project / "DATA-LICENCE.txt").write_text(NOTE)
+        (plan.project / "DATA-LICENCE.txt").write_text(NOTE.format(data=plan.phases[0].data))
     keys = _keys(plan)
     (plan.project / "charter.toml").write_text(_charter(plan, keys))
     for part in plan.phases:
