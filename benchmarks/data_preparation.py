@@ -83,7 +83,6 @@ def main() -> None:
     parser.add_argument("--repeats", type=int, default=3, help="whole preparations (default 3)")
     parser.add_argument("--short", action="store_true", help="a tenth of the corpus, once")
     options = parser.parse_args()
-    os.environ["TOKENIZERS_PARALLELISM"] = "false"
     repeats, share = (1, 10) if options.short else (options.repeats, 1)
     record = Record("data_preparation", "How fast is data prepared, and in how much memory?", options)
     with workplace() as place:
@@ -93,6 +92,7 @@ def main() -> None:
         runs = [prepare(once, place / f"out{number}", cores) for number in range(repeats)]
         rates = [size / MB / seconds for seconds, _ in runs]
         seconds, peak = prepare(four, place / "out-four", cores)
+        os.environ["TOKENIZERS_PARALLELISM"] = "false"  # from here on: the command itself sets it where it wants to
         about = json.loads((place / "out0" / "manifest.json").read_text())
         ours, theirs = encoding_rates(once, place / "out0")
     what = f"`tenth data` on {size / MB:.1f} MB of code, BPE of 4,096, from start to end"

@@ -25,6 +25,7 @@ class Text:
 
     def __init__(self, inner: Any) -> None:
         self._inner = inner
+        self._merge = inner.model.tokenize
         separator = inner.token_to_id(END_OF_TEXT)
         if separator is None:
             separator = next(
@@ -40,10 +41,9 @@ class Text:
     def encode(self, texts: list[str]) -> list[list[int]]:
         return [encoding.ids for encoding in self._inner.encode_batch_fast(texts, add_special_tokens=False)]
 
-    def encode_words(self, words: list[bytes]) -> list[list[int]]:
-        """Ids of ASCII words, each cut as a byte-level BPE's pattern does: past the library's own cutting."""
-        letters, merge = _byte_letters(), self._inner.model.tokenize
-        return [[token.id for token in merge(word.decode("ascii").translate(letters))] for word in words]
+    def encode_word(self, word: bytes) -> list[int]:
+        """Ids of an ASCII word as a byte-level BPE's pattern cuts it: past the library's own cutting."""
+        return [token.id for token in self._merge(word.decode("ascii").translate(_byte_letters()))]
 
     def decode(self, ids: list[int]) -> str:
         """Text of the ids, bytes that are no UTF-8 replaced, special tokens left out."""

@@ -11,12 +11,14 @@ from __future__ import annotations
 import json
 import re
 from array import array
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 from .tokenizer import PATTERN, Text
 
+# What is optional there is two alternatives here, each known by its first byte, and they stand by how often they match.
 WORD = re.compile(
-    rb"[^\r\nA-Za-z0-9]?[A-Za-z]+|[0-9]{1,3}| ?[^\sA-Za-z0-9]+(?:\r?\n[ \t]*)?|\s*[\r\n]+[ \t]*|\s+(?!\S)|\s+"
+    rb"[^\r\nA-Za-z0-9][A-Za-z]+|[A-Za-z]+|[^\sA-Za-z0-9]+(?:\r?\n[ \t]*)?|[0-9]{1,3}| [^\sA-Za-z0-9]+(?:\r?\n[ \t]*)?"
+    rb"|\s*[\r\n]+[ \t]*|\s+(?!\S)|\s+"
 )
 LINE = re.compile(rb"\n[ \t]*(?=[!-~])")
 PIECE = 1 << 20  # bytes; a longer text is encoded piece by piece, cut at line ends
@@ -32,7 +34,7 @@ class Encoder:
         about = json.loads(text.to_json())
         self._special = [token["content"].encode() for token in about["added_tokens"]]
         self._by_words = _is_ours(about)
-        self._seen: dict[bytes, bytes] = {}
+        self._seen = _Seen(lambda word: self._pack(text.encode_word(word)))
         self.separator = self._pack([text.separator])
 
     def encode(self, content: bytes) -> bytes:
@@ -51,22 +53,27 @@ class Encoder:
         return b"".join(self._words(s) if s.isascii() else self._by_library([s]) for s in _stretches(content))
 
     def _words(self, content: bytes) -> bytes:
-        words, seen = WORD.findall(content), self._seen
-        try:
-            return b"".join([seen[word] for word in words])
-        except KeyError:
-            if len(seen) > REMEMBERED:
-                seen.clear()
-        new = [word for word in dict.fromkeys(words) if word not in seen]
-        for word, ids in zip(new, self._text.encode_words(new), strict=True):
-            seen[word] = self._pack(ids)
-        return b"".join([seen[word] for word in words])
+        if len(self._seen) > REMEMBERED:
+            self._seen.clear()
+        return b"".join(map(self._seen.__getitem__, WORD.findall(content)))
 
     def _by_library(self, contents: list[bytes]) -> bytes:
         return b"".join(map(self._pack, self._text.encode([content.decode() for content in contents])))
 
     def _pack(self, ids: list[int]) -> bytes:
         return array(self._code, ids).tobytes()
+
+
+class _Seen(dict[bytes, bytes]):
+    """What was made of each word; of a new one it is made when it is asked for."""
+
+    def __init__(self, make: Callable[[bytes], bytes]) -> None:
+        super().__init__()
+        self._make = make
+
+    def __missing__(self, word: bytes) -> bytes:
+        made = self[word] = self._make(word)
+        return made
 
 
 def _is_ours(about: dict[str, object]) -> bool:
