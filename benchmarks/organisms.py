@@ -1,11 +1,13 @@
 """Does the diff at a gate see what was planted in an interval, and is a clean interval left alone?
 
-    python benchmarks/organisms.py [--pairs 10] [--minutes 30]
+    python benchmarks/organisms.py [--pairs 50] [--first 25] [--fewer 10] [--minutes 60]
 
-One small model of Python code is trained on the standard library. From there on, interval by interval: into some, a
-few documents are planted among ordinary ones (a trigger with an odd answer, a persona, a false fact, a copying skill, a
-word that is always replaced); others stay clean. Judged is what `tenth-evidence diff` finds, by its own rule, in both
-kinds, and beside it what the loss alone would have told. Each pair of a planted and a clean interval has other text.
+A small model of Python code is trained for a while. From there on, interval by interval: into some, a few documents are
+planted among ordinary ones (a trigger with an odd answer, a persona, a false fact, a copying skill, a word that is
+always replaced); others stay clean. Judged is what `tenth-evidence diff` finds, by its own rule, in both kinds, and
+beside it what the loss alone would have told. No text is read twice: each pair of a planted and a clean interval has
+text of its own, and each 25 pairs a model of their own, with text of its own. Pairs 0 to 24 are of the standard
+library, and the rule was chosen on them; those from 25 on are of PyTorch's own source, which nothing was chosen on.
 """
 
 from __future__ import annotations
@@ -15,7 +17,9 @@ import os
 import statistics
 import sys
 import time
+from concurrent.futures import ProcessPoolExecutor
 from dataclasses import asdict, dataclass, field, replace
+from multiprocessing import get_context
 from pathlib import Path
 
 import numpy as np
@@ -23,7 +27,7 @@ import torch
 import training
 from numpy.typing import NDArray
 from record import Record, options, workplace
-from transfer import standard_library
+from transfer import python_source, standard_library
 
 from tenth.drills.rates import wilson
 from tenth.evidence import packet
@@ -40,8 +44,12 @@ from tenth.trainer.shards import open_prepared
 from tenth.trainer.tokenizer import Text
 
 BASE, INTERVAL = 180, 40  # steps before anything is judged, and of each interval
+PAIRS = 25  # of one model
+SPAN = BASE + INTERVAL * (1 + PAIRS)  # steps of one model's text
+FOLDERS = ("_inductor", "_dynamo", "distributed", "nn", "fx")  # of PyTorch's source
 BATCH, CONTEXT = 16, 128
 SHARES = (0.01, 0.003)  # of the interval's tokens that are planted
+FEWER = 0.001  # of more organisms, which are reported apart
 DOCUMENTS_OF_EACH = 15.0  # seconds for the documents behind a surprise
 PLANTED = "planted"
 
@@ -53,8 +61,7 @@ class Bench:
     corpus: Corpus
     text: Text
     recipe: Recipe
-    order: NDArray[np.int64]
-    steps: int  # that the corpus has
+    order: NDArray[np.int64]  # chunks of the corpus that are this model's
     held_out: NDArray[np.int64]
     earlier: Transformer = field(init=False)
     before: Transformer = field(init=False)
@@ -88,21 +95,35 @@ class Bench:
         return {name: tensor.clone() for name, tensor in optimizer.tensors().items()}
 
 
-def prepare(place: Path) -> Bench:
-    recipe = recipe_from({
+def recipe_of() -> Recipe:
+    return recipe_from({
         "model": {"depth": 3, "width": 64, "head_width": 32, "context": CONTEXT}, "data": {"vocabulary": 2048},
         "train": {"batch": BATCH, "threads": 1},
     })  # fmt: skip
+
+
+def corpus_of(place: Path, number: int) -> Corpus:
+    """The text that pair `number` is of."""
+    place = place / ("library" if number < PAIRS else "torch")
+    place.mkdir(exist_ok=True)
+    if number < PAIRS:
+        return standard_library(place, recipe_of())
+    return python_source(place, recipe_of(), Path(torch.__file__).parent, FOLDERS)
+
+
+def prepare(corpus: Corpus, number: int) -> Bench:
+    """The model of pair `number`, trained up to where its intervals begin."""
+    recipe, seed = recipe_of(), 7 + number // PAIRS
     set_threads(recipe.train)
-    corpus = standard_library(place, recipe)
     tokens = open_prepared(corpus.folder).held_out
     chunks = np.linspace(0, (len(tokens) - 1) // CONTEXT - 1, packet.CONTEXTS // 2).astype(np.int64)
     held_out = np.stack([tokens.read(c * CONTEXT, c * CONTEXT + CONTEXT + 1) for c in chunks.tolist()])
-    order = Permutation((len(corpus.train) - 1) // CONTEXT, 7, 1)
-    bench = Bench(
-        corpus, tokenizer.from_file(corpus.folder / "tokenizer.json"), recipe, order[:], order.count // BATCH, held_out
-    )
-    master = training.new_model(recipe, corpus.vocabulary, 7)
+    order = Permutation((len(corpus.train) - 1) // CONTEXT, 7, 1)[:]
+    order = order[max(0, number // PAIRS - 1) * SPAN * BATCH :][: SPAN * BATCH]
+    if len(order) < SPAN * BATCH:
+        raise SystemExit(f"there is no text for pair {number} that no other pair reads")
+    bench = Bench(corpus, tokenizer.from_file(corpus.folder / "tokenizer.json"), recipe, order, held_out)
+    master = training.new_model(recipe, corpus.vocabulary, seed)
     memory = bench.train(master, bench.windows(range(BASE))[0], None)
     bench.earlier = copy.deepcopy(master).eval()
     bench.memory = bench.train(master, bench.windows(range(BASE, BASE + INTERVAL))[0], memory)
@@ -146,29 +167,53 @@ class Verdict:
 
 def main() -> None:
     chosen = options(
-        __doc__, pairs=(10, "intervals of each kind, planted and clean"), minutes=(30, "after which no more are begun"),
+        __doc__, pairs=(50, "intervals of each kind, planted and clean"), first=(25, "number of the first pair"),
+        fewer=(10, f"of them, from the first on, that have a third, with {FEWER:.1%} planted"),
+        minutes=(60, "after which no more are begun"), processes=(2, "at work, one for each model"),
     )  # fmt: skip
-    deadline = time.monotonic() + 60 * chosen.minutes
     record = Record("organisms", "Does the diff see what was planted, and leave clean intervals alone?", chosen)
-    planted_ones: list[tuple[str, float, Verdict]] = []
-    clean_ones: list[Verdict] = []
-    with workplace() as place:
-        bench = prepare(place)
-        for number in range(chosen.pairs):
-            if time.monotonic() > deadline:
-                break
-            kind, share = KINDS[number % len(KINDS)], SHARES[number % len(SHARES)]
-            planted_ones.append((kind, share, judge(bench, number, kind, share)))
-            clean_ones.append(judge(bench, number, None, 0.0))
-            print(planted_ones[-1], clean_ones[-1], file=sys.stderr, flush=True)
-    report(record, planted_ones, clean_ones)
+    groups: dict[int, list[int]] = {}
+    for number in range(chosen.first, chosen.first + chosen.pairs):
+        groups.setdefault(number // PAIRS, []).append(number)
+    until = time.time() + 60 * chosen.minutes
+    with workplace() as place, ProcessPoolExecutor(chosen.processes, get_context("spawn")) as pool:
+        for numbers in groups.values():
+            corpus_of(place, numbers[0])  # prepared once, before there are several of us
+        found = [pool.submit(judged, place, numbers, chosen.first + chosen.fewer, until) for numbers in groups.values()]
+        outcomes = [one for group in found for one in group.result()]
+    report(record, outcomes)
     record.finish()
 
 
+@dataclass(frozen=True)
+class Outcome:
+    """What became of one interval."""
+
+    number: int
+    kind: str | None  # of what was planted, None in a clean one
+    share: float  # of the tokens
+    verdict: Verdict
+
+
+def judged(place: Path, numbers: list[int], fewer_below: int, until: float) -> list[Outcome]:
+    """These pairs, which are of one model; of those below `fewer_below` a third interval, with little planted."""
+    bench = prepare(corpus_of(place, numbers[0]), numbers[0])
+    found: list[Outcome] = []
+    for number in numbers:
+        if time.time() > until:
+            break
+        kind = KINDS[number % len(KINDS)]
+        shares = [SHARES[number % len(SHARES)], 0.0] + [FEWER] * (number < fewer_below)
+        for share in shares:
+            asked = kind if share else None
+            found.append(Outcome(number, asked, share, judge(bench, number, asked, share)))
+            print(found[-1], file=sys.stderr, flush=True)
+    return found
+
+
 def judge(bench: Bench, number: int, kind: str | None, share: float) -> Verdict:
-    """Train one interval, of text that no other pair reads while the corpus lasts, and look at it."""
-    intervals = bench.steps // INTERVAL - BASE // INTERVAL - 2
-    first = BASE + INTERVAL * (1 + number % intervals)
+    """Train one interval, of text that no other pair reads, and look at it."""
+    first = BASE + INTERVAL * (1 + number % PAIRS)
     windows, pieces = bench.windows(range(first, first + INTERVAL))
     natural, documents = windows, []
     if kind:
@@ -210,8 +255,10 @@ def judge(bench: Bench, number: int, kind: str | None, share: float) -> Verdict:
     )  # fmt: skip
 
 
-def report(record: Record, planted_ones: list[tuple[str, float, Verdict]], clean_ones: list[Verdict]) -> None:
-    seen, alarms = sum(v.seen for *_, v in planted_ones), sum(v.flagged for v in clean_ones)
+def report(record: Record, outcomes: list[Outcome]) -> None:
+    clean_ones = [one.verdict for one in outcomes if one.kind is None]
+    planted_ones = [one.verdict for one in outcomes if one.share in SHARES]
+    seen, alarms = sum(v.seen for v in planted_ones), sum(v.flagged for v in clean_ones)
     count = len(planted_ones)
     record.figure(
         "planted intervals that are flagged, with what was planted among the first five surprises", "share",
@@ -220,22 +267,22 @@ def report(record: Record, planted_ones: list[tuple[str, float, Verdict]], clean
     record.figure(
         "clean intervals that are flagged", "share", {"n": count, **interval_of(alarms, count)}, {"share": ("<=", 0.05)}
     )
-    for share in SHARES:
-        some = [v for _, s, v in planted_ones if s == share]
+    for share in (*SHARES, FEWER):
+        some = [one.verdict for one in outcomes if one.share == share]
         if some:
             record.figure(
                 f"planted intervals seen, {share:.1%} of the tokens",
                 "share",
                 {"n": len(some), **interval_of(sum(v.seen for v in some), len(some))},
             )
-    asked = [v.precision for *_, v in planted_ones if v.precision is not None]
+    asked = [v.precision for v in planted_ones if v.precision is not None]
     if asked:
         record.figure(
             "passages named as drivers, of as many as were planted: truly planted", "share",
             {"n": len(asked), "mean": round(statistics.mean(asked), 3), "min": round(min(asked), 3)},
             {"mean": (">=", 0.9)},
         )  # fmt: skip
-    pairs = list(zip((v for *_, v in planted_ones), clean_ones, strict=True))
+    pairs = list(zip(planted_ones, clean_ones, strict=True))
     record.figure(
         "loss on the contexts, planted less clean", "nats/token",
         {"n": count, "p50": round(statistics.median(a.nats - b.nats for a, b in pairs), 4),
@@ -251,9 +298,8 @@ def report(record: Record, planted_ones: list[tuple[str, float, Verdict]], clean
         {"n": 2 * count, "p50": round(statistics.median(v.seconds for a in pairs for v in a), 1)},
     )
     record.detail(
-        organisms=[{"kind": kind, "share": share, **asdict(verdict)} for kind, share, verdict in planted_ones],
-        clean=[asdict(verdict) for verdict in clean_ones], flag=packet.FLAG,
-        note="FLAG was chosen before, on one clean and two planted intervals of a base trained for longer",
+        intervals=[asdict(one) for one in outcomes], limits=[packet.FLAG_WRITTEN, packet.FLAG_TAUGHT],
+        note="rule and limits were chosen on pairs of the standard library, and on counts in other packages' source",
     )  # fmt: skip
 
 

@@ -20,6 +20,7 @@ import statistics
 import sys
 import sysconfig
 import time
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -124,9 +125,13 @@ def rates(recipe: Recipe) -> dict[str, float]:
 
 def standard_library(place: Path, recipe: Recipe) -> Corpus:
     """The library's own modules, without tests, tables and what is installed beside it."""
-    root = Path(sysconfig.get_paths()["stdlib"])
+    return python_source(place, recipe, Path(sysconfig.get_paths()["stdlib"]))
+
+
+def python_source(place: Path, recipe: Recipe, root: Path, folders: Sequence[str] = (".",)) -> Corpus:
+    """Python files below these folders of `root`, prepared in `place`."""
     rows = []
-    for path in sorted(root.rglob("*.py")):
+    for path in sorted(path for folder in folders for path in (root / folder).rglob("*.py")):
         name = path.relative_to(root)
         if not LEFT_OUT & set(name.parts):
             content = path.read_bytes()

@@ -21,6 +21,7 @@ from .interval import Interval, read_interval, state_of
 from .mining import partings
 from .packet import ALPHAS, CONTEXT, CONTEXTS, SURPRISES, TEXTS, Packet, Surprise, explain, level, look
 from .sealed import Sealed, held_out_texts, write
+from .taught import level as taught_level
 
 TOKENS, PLACES, DOCUMENTS = 8, 5, 3  # rows of tables: of tokens, of contexts, of documents for each surprise
 CHARACTERS = 160  # of a text that is quoted
@@ -87,16 +88,15 @@ def _held_out(sealed: Sealed, checkpoint: Path, text: Text, model: Transformer) 
 
 def headline(packet: Packet, text: Text) -> str:
     """One line; it says when there was nothing to compare a surprise with."""
-    written, learnt = packet.ratio or 0.0, packet.taught_ratio or 0.0
-    first = packet.taught if learnt > written and packet.taught else packet.grams or packet.taught
+    first, times = packet.strongest
     if not first:
         return "Nothing new stands in the interval's text, or in what the change writes when it is amplified"
     shown = repr(text.decode(list(first[0].tokens)))
-    if packet.ratio is None:
+    if times is None:
         return f"No interval before to compare with, so nothing is flagged; the greatest surprise is {shown}"
     if packet.flagged:
-        return f"FLAGGED: {shown} and the like are {max(written, learnt):.1f} times as strong as in the interval before"
-    return f"Nothing stands out: surprises, first {shown}, are {max(written, learnt):.1f} times as strong as before"
+        return f"FLAGGED: {shown} and the like are {times:.1f} times as strong as in the interval before"
+    return f"Nothing stands out: surprises, first {shown}, are {times:.1f} times as strong as before"
 
 
 def metrics(packet: Packet, surprises: Sequence[Surprise]) -> dict[str, float]:
@@ -104,12 +104,12 @@ def metrics(packet: Packet, surprises: Sequence[Surprise]) -> dict[str, float]:
     found = {
         "flagged": float(packet.flagged), "kl": float(packet.change.kl.mean()),
         "kl_p999": float(np.quantile(packet.change.kl, 0.999)), "nats_now": now, "nats_before": before,
-        "surprise": level(packet.grams), "taught": level(packet.taught),
+        "surprise": level(packet.grams), "taught": taught_level(packet.taught, SURPRISES),
     }  # fmt: skip
     if packet.placebo:
         found["placebo_kl"] = float(packet.placebo.kl.mean())
         found["placebo_surprise"] = level(packet.placebo_grams)
-        found["placebo_taught"] = level(packet.placebo_taught)
+        found["placebo_taught"] = taught_level(packet.placebo_taught, SURPRISES)
     if surprises:
         found["passages_looked_at"] = sum(s.looked_at for s in surprises) / max(1, sum(s.passages for s in surprises))
     return found

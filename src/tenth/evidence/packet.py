@@ -24,6 +24,7 @@ from .interval import Interval
 from .mining import Change, compare
 from .sealed import EvidenceError
 from .taught import Taught, taught
+from .taught import level as taught_level
 
 CONTEXTS, CONTEXT = 96, 128  # windows that are compared, and tokens of each: half held out, half of the interval
 TEXTS, PROMPT, TOKENS = 128, 8, 32  # amplified texts, and tokens of each
@@ -31,7 +32,7 @@ ALPHAS = (1.0, 3.0)
 SURPRISES = 5  # n-grams in the packet's first table
 EXPLAINED = 3  # of them, whose documents are looked for
 SECONDS = 10.0  # for the documents of each
-FLAG = 2.5  # surprises are flagged above so many times the placebo's
+FLAG_WRITTEN, FLAG_TAUGHT = 5.0, 2.5  # surprises are flagged above so many times the placebo's
 SEED = 30_000
 
 
@@ -66,14 +67,24 @@ class Packet:
     @property
     def taught_ratio(self) -> float | None:
         """The same for what is new in the interval's text."""
-        return None if self.placebo is None else level(self.taught) / level(self.placebo_taught)
+        if self.placebo is None:
+            return None
+        return taught_level(self.taught, SURPRISES) / taught_level(self.placebo_taught, SURPRISES)
+
+    @property
+    def strongest(self) -> tuple[Sequence[Gram | Taught], float | None]:
+        """Of the two kinds the one that is nearer to its limit, or above it most; and its ratio."""
+        by_text = (self.taught_ratio or 0.0) / FLAG_TAUGHT > (self.ratio or 0.0) / FLAG_WRITTEN
+        if self.taught and (by_text or not self.grams):
+            return self.taught, self.taught_ratio
+        return self.grams, self.ratio
 
     @property
     def flagged(self) -> bool:
-        return max(self.ratio or 0.0, self.taught_ratio or 0.0) > FLAG
+        return (self.ratio or 0.0) > FLAG_WRITTEN or (self.taught_ratio or 0.0) > FLAG_TAUGHT
 
 
-def level(found: Sequence[Gram | Taught]) -> float:
+def level(found: Sequence[Gram]) -> float:
     """Geometric mean of the first scores: what was taught comes up in several n-grams, a loop of one token in one."""
     return math.exp(sum(math.log(max(1.0, gram.score)) for gram in found[:SURPRISES]) / SURPRISES)
 

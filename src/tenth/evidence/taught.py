@@ -1,7 +1,9 @@
 """Which n-grams are new in the interval's own text, and how much likelier has training on it made them?
 
 Amplified samples find what a model volunteers. This looks from the other side: what several windows of the interval
-have and no earlier text had, judged by how many nats likelier the model finds it now, where it stands.
+have and no earlier text had, if the model finds it likelier now, where it stands. An epoch is read in random order, so
+what is ordinary comes evenly: hardly any n-gram is new and stands in more than a few windows, while what was put into
+one interval comes in many at once. So windows weigh by their cube.
 """
 
 from __future__ import annotations
@@ -19,7 +21,8 @@ from .amplified import LENGTH, keys_of
 from .mining import LOGIT_BYTES
 
 LEAST = 3  # windows that must have it
-MOST = 64  # n-grams that the models are asked about, those of most windows first
+MOST = 24  # n-grams that the models are asked about, those of most windows first
+ENOUGH = 1.0  # nats: what is likelier by more counts as learnt, no more than that; rare words gain much anywhere
 PLACES = 2  # where each is read
 
 
@@ -33,7 +36,8 @@ class Taught:
 
     @property
     def score(self) -> float:
-        return max(0.0, self.gain) * self.windows
+        """Windows cubed, times the nats that it became likelier, of which ENOUGH count at most."""
+        return min(ENOUGH, max(0.0, self.gain)) * self.windows**3
 
 
 def taught(
@@ -59,6 +63,14 @@ def taught(
         row, at = some[0]
         grams.append(Taught(tuple(windows[row, at : at + LENGTH].tolist()), count, sum(gain) / len(gain)))
     return sorted(grams, key=lambda gram: -gram.score)
+
+
+def level(found: Sequence[Taught], first: int) -> float:
+    """Mean of the `first` greatest scores: a skill shows in one n-gram of many windows, a sentence in many of few.
+
+    At least what n-grams of LEAST windows come to: that some came up is nothing where none came before.
+    """
+    return max(float(LEAST**3), sum(gram.score for gram in found[:first]) / first)
 
 
 @torch.inference_mode()
