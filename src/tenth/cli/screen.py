@@ -105,7 +105,7 @@ class LineShow:
                 print(f"           sample  {written}", flush=True)
 
     def _pace(self, frame: Message) -> str:
-        loss = f"loss {frame['loss']:.3f}" if frame.get("loss") is not None else "no finite loss"
+        loss = f"loss {frame['loss']:.3f}" if frame.get("loss") is not None else "no loss"
         pace, left = self._following.tokens_per_second, self._following.seconds_to_gate
         parts = [f"step {frame['step']:,}", loss]
         parts += [f"{pace:,.0f} tokens/s"] if pace else []

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import importlib
+import os
 import sys
 from pathlib import Path
 
@@ -38,6 +39,8 @@ def main(arguments: list[str] | None = None) -> int:
     foretell.add_argument("--level", type=float, default=0.01, help="further out than this is a surprise")
     play = commands.add_parser("selfplay", help="puzzles never trained on, in a phase of self-play")
     play.add_argument("--puzzles", type=int, default=200, help="of each depth")
+    # Before torch comes: threads that wait without spinning. Beside other work, spinning makes them many times slower.
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     given = vars(parser.parse_args(arguments))
     command = given.pop("command")
     try:

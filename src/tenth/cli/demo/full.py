@@ -67,11 +67,12 @@ SELFPLAY = f"""\
 batch = 32                # lessons of a step
 
 [optim]
-scale = 0.5
+scale = 0.2
 {TRIED}steps = {{steps}}
 every = 10                # steps from one round to the next
 proposals = {{proposals}}
 puzzles = 16
+anchor = 0.5              # share of worked puzzles in each batch
 """
 FEEDBACK = f"""\
 # Phase 4: which of two programs was preferred. The batch is named at the gate before it.
@@ -97,17 +98,17 @@ class Size:
     """Tokens."""
     vocabulary: int = 2048
     batch: int = 8
-    lessons: int = 12_000
+    lessons: int = 10_000
     """Worked examples."""
-    steps: int = 200
+    steps: int = 160
     """Of self-play."""
     proposals: int = 64
     """Of a round."""
-    feedback: float = 0.05
+    feedback: float = 0.15
     """Of the learning rates, in the last phase."""
-    puzzles: int = 24
+    puzzles: int = 16
     """Of each depth, tried at each gate."""
-    pairs: int = 160
+    pairs: int = 200
     """That simulated annotators judge before the last phase."""
     votes: int = 60
     """Pairs from before and after it that they judge in the end."""
