@@ -11,8 +11,6 @@ from pathlib import Path
 from tenth.jail.wire import JailError
 from tenth.trainer.errors import TrainerError
 
-from .sealed import EvidenceError, read_sealed
-
 COMMANDS = ("bpb", "capabilities", "changes", "completions", "diff")
 """Those without options. Each is a module beside this one."""
 MODULES = {"lm-eval": "harness"}
@@ -41,6 +39,8 @@ def main(arguments: list[str] | None = None) -> int:
     play.add_argument("--puzzles", type=int, default=200, help="of each depth")
     # Before torch comes: threads that wait without spinning. Beside other work, spinning makes them many times slower.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+    from .sealed import EvidenceError, read_sealed
+
     given = vars(parser.parse_args(arguments))
     command = given.pop("command")
     try:
