@@ -14,11 +14,10 @@ from pathlib import Path
 import torch
 
 from tenth.trainer import tokenizer
-from tenth.trainer.checkpoint import load_model
 from tenth.trainer.generate import complete
 from tenth.trainer.inference import Inference
-from tenth.trainer.precision import fast_bfloat16
 
+from .reading import reader
 from .sealed import EvidenceError
 
 TOKENS_AT_ONCE = 4_096
@@ -47,7 +46,7 @@ class Reader:
     """A checkpoint that is asked. Raises CheckpointError, RecipeError."""
 
     def __init__(self, checkpoint: Path) -> None:
-        self.model = load_model(checkpoint, torch.bfloat16 if fast_bfloat16() else torch.float32)
+        self.model = reader(checkpoint)
         self.text = tokenizer.from_file(checkpoint / "tokenizer.json")
         decoded = (self.text.decode([token])[:1] for token in range(self.model.shape.vocabulary))
         self._line_ends = {token for token, first in enumerate(decoded) if first in ("\n", "\r")} | {

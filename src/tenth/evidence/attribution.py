@@ -3,6 +3,10 @@
 The gradient of what is asked about and of every passage's loss, at the checkpoint before, in the last block and the
 unembedding (TracIn, arXiv:2002.08484, with cosines in place of products, at one checkpoint). It follows what a step on
 the passage would have done, to the first order; it does not retrain without it.
+
+No passage's gradient is ever written out. A matrix's is the sum over tokens of (gradient of its output) x (its input),
+so its product with another one and its norm come from those two (ghost norms, arXiv:2009.03106).
+Letters: B passages, T tokens, I and O the width of a matrix's input and output.
 """
 
 from __future__ import annotations
@@ -10,20 +14,19 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from functools import partial
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
-from torch.func import functional_call, grad, vmap
 
-from tenth.trainer.model import Transformer, rotary_table
+from tenth.trainer.model import Transformer
 
 from .interval import Interval, Piece
 
-GRADIENT_BYTES = 192 << 20  # of the passages looked at together
-Gradient = dict[str, Tensor]
+LOGIT_BYTES = 48 << 20  # of the passages looked at together, in float32
+Trace = tuple[Tensor, Tensor]
+"""Of one matrix: its input (B, T, I), and the gradient of the loss by its output (B, T, O)."""
 
 
 @dataclass(frozen=True)
@@ -34,32 +37,15 @@ class Driver:
     cosine: float
 
 
-class _Tail(nn.Module):
-    """The last block, the norm and the unembedding: residual stream in, summed nats of the marked targets out."""
-
-    def __init__(self, model: Transformer) -> None:
-        super().__init__()
-        self.block, self.norm, self.head = model.model.layers[-1], model.model.norm, model.lm_head
-
-    def forward(self, x: Tensor, targets: Tensor, marked: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
-        """x (T, D), targets and marked (T)."""
-        logits = self.head(self.norm(self.block(x[None], cos, sin)))[0]
-        nats = logits.logsumexp(-1) - logits.gather(-1, targets[:, None]).squeeze(-1)
-        mean: Tensor = (nats * marked).sum() / marked.sum().clamp(min=1)
-        return mean
-
-
 class Attributor:
     """Gradients of one model, for questions about one interval."""
 
     def __init__(self, before: Transformer, interval: Interval, seconds: float) -> None:
         """`seconds` bounds each question; passages that share its tokens come first, the others in a fixed order."""
         self._model, self._interval, self._seconds = before, interval, seconds
-        self._tail = _Tail(before)
-        self._weights = {name: p.detach() for name, p in self._tail.named_parameters() if p.dim() > 1}
-        self._rest = {name: p.detach() for name, p in self._tail.named_parameters() if p.dim() < 2}
-        size = sum(p.nbytes for p in self._weights.values())
-        self.at_once = max(1, GRADIENT_BYTES // size)
+        self._matrices = [one for one in before.model.layers[-1].modules() if isinstance(one, nn.Linear)]
+        self._matrices.append(before.lm_head)
+        self.at_once = max(1, LOGIT_BYTES // (4 * before.shape.vocabulary * max(1, interval.windows.shape[1])))
 
     def drivers(
         self, rows: NDArray[np.int64], marked: NDArray[np.bool_], clock: Callable[[], float] = time.monotonic
@@ -69,18 +55,16 @@ class Attributor:
         `rows` (n, T + 1) are texts of one length, `marked` (n, T + 1) the tokens in them that are asked about.
         """
         deadline = clock() + self._seconds
-        question = {name: value.mean(0) for name, value in self._gradients(rows, marked).items()}
-        asked = _norm(question)
+        question = [torch.einsum("bto,bti->oi", by, x) / len(rows) for x, by in self._traces(rows, marked)]
+        asked = torch.stack([one.float().square().sum() for one in question]).sum().sqrt()
         found: list[Driver] = []
         order = self._order(np.unique(rows[marked]))
         for batch in _batches(order, self.at_once):
             pieces = [self._interval.pieces[i] for i in batch]
             windows = self._interval.windows[[piece.window for piece in pieces]]
-            gradients = self._gradients(windows, _inside(pieces, windows.shape[1]))
-            norms = _norm(gradients, batched=True)
-            dots = torch.stack([
-                (gradients[name].flatten(1) @ question[name].flatten()) for name in gradients
-            ]).sum(0)  # fmt: skip
+            traces = self._traces(windows, _inside(pieces, windows.shape[1]))
+            dots = _total([(x @ one.T, by) for (x, by), one in zip(traces, question, strict=True)])
+            norms = _total([(x @ x.mT, by @ by.mT) for x, by in traces]).clamp(min=0).sqrt()
             cosines = (dots / (norms * asked).clamp(min=1e-20)).tolist()
             found += [Driver(piece, cosine) for piece, cosine in zip(pieces, cosines, strict=True)]
             if clock() > deadline:
@@ -100,25 +84,28 @@ class Attributor:
         order: list[int] = shuffled[np.argsort(-weight[shuffled], kind="stable")].tolist()
         return order
 
-    def _gradients(self, rows: NDArray[np.int64], marked: NDArray[np.bool_]) -> Gradient:
-        """Of each row's mean loss on the marked tokens, (n, ...) by name."""
-        ids = torch.from_numpy(rows)
-        length = ids.shape[1] - 1
-        cos, sin = rotary_table(self._model.shape.head_width, self._model.shape.rope_base, length)
+    def _traces(self, rows: NDArray[np.int64], marked: NDArray[np.bool_]) -> list[Trace]:
+        """Of each row's mean loss on the marked tokens, by matrix."""
+        ids, counted = torch.from_numpy(rows), torch.from_numpy(marked[:, 1:]).float()
+        decoder = self._model.model
         with torch.no_grad():
-            x = self._model.model.embed_tokens(ids[:, :-1])
-            for block in self._model.model.layers[:-1]:
+            x = decoder.embed_tokens(ids[:, :-1])
+            cos, sin = self._model.angles(x.shape[1], x)
+            for block in decoder.layers[:-1]:
                 x = block(x, cos, sin)
-        loss = partial(self._loss, cos=cos, sin=sin)
-        each = vmap(grad(loss), in_dims=(None, 0, 0, 0))
-        found: Gradient = each(self._weights, x, ids[:, 1:], torch.from_numpy(marked[:, 1:]).float())
-        return found
-
-    def _loss(
-        self, weights: Gradient, x: Tensor, targets: Tensor, marked: Tensor, cos: Tensor, sin: Tensor
-    ) -> Tensor:  # fmt: skip
-        loss: Tensor = functional_call(self._tail, {**weights, **self._rest}, (x, targets, marked, cos, sin))
-        return loss
+        kept: list[tuple[Tensor, Tensor]] = []
+        hooks = [
+            one.register_forward_hook(lambda _, given, out: kept.append((given[0], out))) for one in self._matrices
+        ]
+        try:
+            logits = self._model.lm_head(decoder.norm(decoder.layers[-1](x.requires_grad_(), cos, sin))).float()
+        finally:
+            for hook in hooks:
+                hook.remove()
+        nats = logits.logsumexp(-1) - logits.gather(-1, ids[:, 1:, None]).squeeze(-1)
+        loss = ((nats * counted).sum(1) / counted.sum(1).clamp(min=1)).sum()
+        gradients = torch.autograd.grad(loss, [out for _, out in kept])
+        return [(x.detach(), by) for (x, _), by in zip(kept, gradients, strict=True)]
 
 
 def _inside(pieces: Sequence[Piece], length: int) -> NDArray[np.bool_]:
@@ -133,6 +120,6 @@ def _batches(order: Sequence[int], size: int) -> Iterator[Sequence[int]]:
         yield order[start : start + size]
 
 
-def _norm(gradient: Gradient, *, batched: bool = False) -> Tensor:
-    first = 1 if batched else 0
-    return torch.stack([value.flatten(first).square().sum(-1) for value in gradient.values()]).sum(0).sqrt()
+def _total(pairs: Sequence[tuple[Tensor, Tensor]]) -> Tensor:
+    """(B,): each pair multiplied place by place and summed, over all of them, in float32."""
+    return torch.stack([torch.einsum("bij,bij->b", one.float(), two.float()) for one, two in pairs]).sum(0)

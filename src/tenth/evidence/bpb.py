@@ -13,12 +13,11 @@ from pathlib import Path
 import torch
 
 from tenth.trainer import tokenizer
-from tenth.trainer.checkpoint import load_model
 from tenth.trainer.held_out import Document
 from tenth.trainer.model import Transformer
-from tenth.trainer.precision import fast_bfloat16
 
 from .paired import ratios
+from .reading import reader
 from .sealed import Sealed, held_out_texts, write
 
 DOCUMENTS = 24
@@ -80,7 +79,7 @@ def paired_difference(now: list[Score], before: list[Score]) -> tuple[float, flo
 @torch.no_grad()
 def score(checkpoint: Path, texts: list[tuple[Document, str]]) -> list[Score]:
     """Nats of each text in windows of the model's context; each window is read with no memory of the one before."""
-    model = load_model(checkpoint, torch.bfloat16 if fast_bfloat16() else torch.float32)
+    model = reader(checkpoint)
     text = tokenizer.from_file(checkpoint / "tokenizer.json")
     rows = [[text.separator, *ids] for ids in text.encode([content for _, content in texts])]
     windows = [(i, row[at : at + model.shape.context + 1])

@@ -11,7 +11,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tenth.trainer import tokenizer
-from tenth.trainer.checkpoint import load_model
 from tenth.trainer.errors import CheckpointError
 from tenth.trainer.model import Transformer
 from tenth.trainer.tokenizer import Text
@@ -20,6 +19,7 @@ from .amplified import Gram
 from .interval import Interval, read_interval, state_of
 from .mining import partings
 from .packet import ALPHAS, CONTEXT, CONTEXTS, SURPRISES, TEXTS, Packet, Surprise, explain, level, look
+from .reading import reader
 from .sealed import Sealed, held_out_texts, write
 from .taught import level as taught_level
 
@@ -36,7 +36,7 @@ def main(sealed: Sealed) -> None:
         write(sealed, "No approved checkpoint before this one: nothing to compare.", {}, {})
         return
     began = time.monotonic()
-    models = [load_model(sealed.checkpoint), load_model(sealed.previous)]
+    models = [reader(folder) for folder in (sealed.checkpoint, sealed.previous)]
     if "corpus" not in state_of(sealed.checkpoint):
         write(sealed, "This phase learned from no documents: what drove a change cannot be said.", {}, {})
         return
@@ -69,7 +69,7 @@ def _placebo(sealed: Sealed, like: Transformer) -> tuple[Path, Transformer] | No
     assert sealed.previous is not None
     folder = sealed.previous.with_name(f"{sealed.gate - 2:02d}")
     try:
-        model = load_model(folder) if folder.is_dir() else None
+        model = reader(folder) if folder.is_dir() else None
     except CheckpointError:
         return None
     same = model is not None and state_of(folder)["phase"] == state_of(sealed.previous)["phase"]

@@ -15,7 +15,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from tenth.trainer.model import Transformer, rotary_table
+from tenth.trainer.model import Transformer
 
 TOP = 10  # tokens of each context that count as gained, and as lost
 PLAUSIBLE = 1e-4  # a token that both models think rarer than this is noise of the unembedding
@@ -45,9 +45,8 @@ def compare(models: Sequence[Transformer], windows: NDArray[np.int64]) -> list[C
         read = [_read(model, ids[:, :-1]) for model in models]
         logs = [model.logits(normed).float().log_softmax(-1) for model, (_, normed) in zip(models, read, strict=True)]
         for i, total in enumerate(sums):
-            total.add(
-                logs[i], logs[i + 1], [a - b for a, b in zip(read[i][0], read[i + 1][0], strict=True)], ids[:, 1:]
-            )
+            moved = [a.float() - b.float() for a, b in zip(read[i][0], read[i + 1][0], strict=True)]
+            total.add(logs[i], logs[i + 1], moved, ids[:, 1:])
     return [total.change(model) for total, model in zip(sums, models, strict=False)]
 
 
@@ -82,7 +81,7 @@ def partings(
 def _read(model: Transformer, ids: Tensor) -> tuple[list[Tensor], Tensor]:
     """The residual stream after each block, (B, T, D), and the last one normed."""
     x = model.model.embed_tokens(ids)
-    cos, sin = rotary_table(model.shape.head_width, model.shape.rope_base, ids.shape[1])
+    cos, sin = model.angles(ids.shape[1], x)
     found = []
     for block in model.model.layers:
         x = block(x, cos, sin)
@@ -119,7 +118,7 @@ class _Sums:
         count = self._positions
         mean = (self._moved / count).float()
         mean = mean / mean.norm(dim=-1, keepdim=True).clamp(min=1e-12)
-        lens = model.logits(mean * model.model.norm.weight)
+        lens = model.logits((mean * model.model.norm.weight).to(model.lm_head.weight.dtype)).float()
         return Change(
             (self._rose / count).double().numpy(), (self._fell / count).double().numpy(), lens.double().numpy(),
             torch.cat(self._kl).double().numpy(), (self._nats[0] / count, self._nats[1] / count),
