@@ -28,24 +28,18 @@ def tell(run: Path, votes: Counter[str], say: Say) -> None:
     figures = f"{votes['b']} for what it writes after the phase, {votes['a']} for before, {votes['tie']} ties"
     say(f"  {'':<10} {votes.total()} votes of simulated annotators, blind, on puzzles that nobody trained on:")
     say(f"  {'':<10} {figures}")
-    say("  No control was run beside it: what here is due to which phase, nobody can say (docs/selfplay.md).")
+    say("  No control ran beside it: this says what changed, and not why (docs/selfplay.md).")
 
 
 def _lines(run: Path, entries: Sequence[Entry], first: int, last: int) -> Iterator[str]:
     """Of the phase between two gates."""
-    losses = [
-        entry.body["claims"]["loss"]
-        for entry in entries
-        if entry.event == "reached" and first < entry.body["gate"] <= last
-    ]
-    yield f"loss {losses[0]:.3f} after its first tenth, {losses[-1]:.3f} after its last, as the trainer claims"
+    reached = [entry.body for entry in entries if entry.event == "reached" and first < entry.body["gate"] <= last]
+    losses = [f"{loss:.3f}" if (loss := body["claims"]["loss"]) is not None else "none" for body in reached]
+    yield f"loss {losses[0]} after its first tenth, {losses[-1]} after its last, as the trainer claims"
     began, ended = (_panel(run, entries, gate, "bits-per-byte") for gate in (first + 1, last))
     if "bits_per_byte" in ended:
-        n = int(ended["documents"])
-        yield (
-            f"bits per byte on {n} held-out documents: {began['bits_per_byte']:.2f} after its first tenth, "
-            f"{ended['bits_per_byte']:.2f} now"
-        )
+        change = f"{began['bits_per_byte']:.2f} after its first tenth, {ended['bits_per_byte']:.2f} after its last"
+        yield f"bits per byte on {ended['documents']:.0f} held-out texts: {change}"
     began, ended = (_panel(run, entries, gate, "puzzles") for gate in (first, last))
     for depth in (1, 2, 3):
         name = f"pass_at_1_depth_{depth}"
