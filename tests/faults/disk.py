@@ -57,10 +57,11 @@ class Disk:
         return status.st_ino
 
     def lose(self, aside: str) -> None:
-        """Put what was synced in the place of the folder, which goes ``aside``."""
-        root = os.stat(self._folder).st_ino
+        """Put what was synced in the place of the folder, which goes ``aside``; whole: somebody may be reading."""
+        kept = f"{self._folder}.kept"
+        self._make(Path(kept), os.stat(self._folder).st_ino)
         os.rename(self._folder, aside)
-        self._make(Path(self._folder), root)
+        os.rename(kept, self._folder)
 
     def _make(self, path: Path, inode: int) -> None:
         one = self._known.get(inode)

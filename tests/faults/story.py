@@ -83,7 +83,8 @@ class Story:
         self.keep()
 
     def again(self) -> None:
-        """As it was when it had just been opened, or where it was brought to."""
+        """As it was when it had just been opened, or where it was brought to; nobody is connected."""
+        self._leave()
         for folder in (self.run.path, self._lost, self._opened):
             subprocess.run(["chmod", "-R", "u+rwX", folder], check=False, capture_output=True)
             shutil.rmtree(folder, ignore_errors=True)
