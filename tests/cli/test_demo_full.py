@@ -10,6 +10,8 @@ import tomllib
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from cli.conftest import REPO, Shell
 from tenth.cli.replay import audit, replay
 
@@ -29,6 +31,7 @@ sys.exit(play(dataclasses.replace(whole, phases=phases))[0])
 """
 
 
+@pytest.mark.timeout(400)
 def test_four_phases_from_start_to_end(shell: Shell) -> None:
     (shell.folder / "corpus").mkdir()
     for number in range(12):
@@ -37,7 +40,7 @@ def test_four_phases_from_start_to_end(shell: Shell) -> None:
     command = [sys.executable, "-c", SCRIPT, str(shell.folder), str(REPO / "tests" / "trainers" / "first_tenths.py")]
     environment = {**shell.environment, "OMP_NUM_THREADS": "1"}
     done = subprocess.run(
-        command, env=environment, cwd=shell.folder, capture_output=True, text=True, timeout=170, check=False
+        command, env=environment, cwd=shell.folder, capture_output=True, text=True, timeout=360, check=False
     )
     assert done.returncode == 0, done.stdout + done.stderr
     (run,) = (shell.folder / "demo" / "runs").iterdir()
