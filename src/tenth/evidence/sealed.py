@@ -9,11 +9,12 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from tenth.trainer.held_out import Document
-from tenth.trainer.held_out import held_out_texts as read_held_out
 from tenth.trainer.recipe import load_recipe
+
+if TYPE_CHECKING:
+    from tenth.trainer.held_out import Document
 
 
 class EvidenceError(Exception):
@@ -107,8 +108,10 @@ def held_out_texts(sealed: Sealed, checkpoint: Path, characters: int, documents:
 
     Documents that were excluded meanwhile are left out.
     """
+    from tenth.trainer import held_out  # here, since it brings torch: that takes longer than whole panels without it
+
     exclude = load_recipe(sealed.recipe).data.exclude
-    return read_held_out(checkpoint, sealed.data, sealed.root, exclude, characters, documents)
+    return held_out.held_out_texts(checkpoint, sealed.data, sealed.root, exclude, characters, documents)
 
 
 def write(
