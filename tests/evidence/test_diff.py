@@ -21,7 +21,7 @@ from tenth.evidence.attribution import Attributor
 from tenth.evidence.interval import Interval, Piece, read_interval
 from tenth.evidence.mining import compare
 from tenth.evidence.sealed import EvidenceError, Sealed
-from tenth.evidence.taught import taught
+from tenth.evidence.taught import Taught, level, taught
 from tenth.trainer.checkpoint import load_model
 from tenth.trainer.model import Shape, Transformer
 
@@ -123,6 +123,15 @@ def test_an_n_gram_counts_once_a_text_and_not_if_earlier_text_has_it() -> None:
     assert gram.score == pytest.approx(1.5 * 2 * 2.5 / 2)
 
 
+def test_how_many_windows_have_it_weighs_most_and_how_much_likelier_it_is_at_most_one_nat() -> None:
+    often, known = Taught((1, 2, 3), windows=8, gain=1.2), Taught((4, 5, 6), windows=3, gain=9.0)
+    assert often.score == 8**3
+    assert known.score == 3**3
+    assert Taught((1, 2, 3), windows=8, gain=-1.0).score == 0.0
+    assert level([often, known], 5) == (8**3 + 3**3) / 5
+    assert level([], 5) == level([known], 5) == 3**3  # nothing before is no reason to call the first thing great
+
+
 def test_what_is_new_in_the_intervals_text_is_found_and_weighed_by_what_was_learnt() -> None:
     random = np.random.default_rng(2)
     earlier, windows = sentences(200, random), sentences(40, random)
@@ -212,6 +221,35 @@ def test_the_documents_behind_a_surprise_are_the_planted_ones(organisms: dict[bo
     assert surprise.looked_at == surprise.passages == 480
     first = [driver.piece.document for driver in surprise.drivers[:PLANTED]]
     assert first.count("odd") >= 0.8 * PLANTED
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_a_passage_counts_by_the_cosine_of_its_gradient(dtype: torch.dtype) -> None:
+    """Against gradients that are written out, for a model that was compared before."""
+    random = np.random.default_rng(4)
+    model = Transformer(Shape(SPEECH * WORDS + 1, 2, 32, 4, 2, 16, 64, context=24))
+    model.initialise(torch.Generator().manual_seed(4))
+    for weights in model.parameters():
+        torch.nn.init.normal_(weights, std=0.2, generator=torch.Generator().manual_seed(5))
+    read = copy.deepcopy(model).to(dtype)
+    matrices = [one for one in model.model.layers[-1].parameters() if one.dim() > 1] + [model.lm_head.weight]
+    windows = sentences(6, random)
+    pieces = tuple(Piece(i, i, 25 - i, str(i)) for i in range(6))
+
+    def gradient(row: Windows, start: int, stop: int) -> torch.Tensor:
+        ids = torch.from_numpy(row)[None]
+        nats = torch.nn.functional.cross_entropy(model.logits(model(ids[:, :-1]))[0], ids[0, 1:], reduction="none")
+        mean = nats[max(0, start - 1) : stop - 1].mean()
+        return torch.cat([one.flatten() for one in torch.autograd.grad(mean, matrices)])
+
+    asked = gradient(windows[0], 9, 12)
+    cosines = {p.document: float(torch.cosine_similarity(asked, gradient(windows[p.window], p.start, p.stop), dim=0))
+               for p in pieces}  # fmt: skip
+    compare([read, read], windows)
+    marked = (np.arange(25)[None] >= 9) & (np.arange(25)[None] < 12)
+    found, _ = Attributor(read, Interval(windows, pieces, windows, 6), 60.0).drivers(windows[:1], marked)
+    within = 1e-4 if dtype == torch.float32 else 0.03
+    assert {one.piece.document: one.cosine for one in found} == pytest.approx(cosines, abs=within)
 
 
 def test_attribution_ends_in_time_and_says_how_far_it_came() -> None:

@@ -20,7 +20,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from tenth.trainer.model import Transformer
+from tenth.trainer.model import Transformer, rotary_table
 
 from .interval import Interval, Piece
 
@@ -87,10 +87,10 @@ class Attributor:
     def _traces(self, rows: NDArray[np.int64], marked: NDArray[np.bool_]) -> list[Trace]:
         """Of each row's mean loss on the marked tokens, by matrix."""
         ids, counted = torch.from_numpy(rows), torch.from_numpy(marked[:, 1:]).float()
-        decoder = self._model.model
+        decoder, shape = self._model.model, self._model.shape
         with torch.no_grad():
             x = decoder.embed_tokens(ids[:, :-1])
-            cos, sin = self._model.angles(x.shape[1], x)
+            cos, sin = (one.to(x.dtype) for one in rotary_table(shape.head_width, shape.rope_base, x.shape[1]))
             for block in decoder.layers[:-1]:
                 x = block(x, cos, sin)
         kept: list[tuple[Tensor, Tensor]] = []

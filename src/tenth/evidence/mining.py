@@ -15,7 +15,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from tenth.trainer.model import Transformer
+from tenth.trainer.model import Transformer, rotary_table
 
 TOP = 10  # tokens of each context that count as gained, and as lost
 PLAUSIBLE = 1e-4  # a token that both models think rarer than this is noise of the unembedding
@@ -81,7 +81,8 @@ def partings(
 def _read(model: Transformer, ids: Tensor) -> tuple[list[Tensor], Tensor]:
     """The residual stream after each block, (B, T, D), and the last one normed."""
     x = model.model.embed_tokens(ids)
-    cos, sin = model.angles(ids.shape[1], x)
+    table = rotary_table(model.shape.head_width, model.shape.rope_base, ids.shape[1])  # the model's own is for training
+    cos, sin = (one.to(x.dtype) for one in table)
     found = []
     for block in model.model.layers:
         x = block(x, cos, sin)

@@ -31,7 +31,7 @@ TEXTS, PROMPT, TOKENS = 128, 8, 32  # amplified texts, and tokens of each
 ALPHAS = (1.0, 3.0)
 SURPRISES = 5  # n-grams in the packet's first table
 EXPLAINED = 3  # of them, whose documents are looked for
-SECONDS = 4.0  # for the documents of each
+SECONDS = 3.0  # for the documents of each
 FLAG_WRITTEN, FLAG_TAUGHT = 5.0, 2.5  # surprises are flagged above so many times the placebo's
 SEED = 30_000
 
