@@ -17,7 +17,7 @@ import pytest
 
 from tenth import keyfile
 from tenth.cli.find import runs_under
-from tenth.cli.standing import status_of
+from tenth.cli.live.standing import status_of
 from tenth.keys import SigningKey
 
 REPO = Path(__file__).parents[2]

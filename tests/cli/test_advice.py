@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 
-from tenth.cli.advice import Machine, advice, of_this_machine
+from tenth.cli.begin.advice import Machine, advice, of_this_machine
 from tenth.quarantine import leash, sandbox
 
 WHOLE = Machine(

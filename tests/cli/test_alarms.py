@@ -12,8 +12,8 @@ import pytest
 
 from cli.conftest import REPO, STEADY, Shell, write_project
 from sinks.test_sinks import leased, reached, write_log
-from tenth.cli import raised
-from tenth.cli.alarming import Look
+from tenth.cli.judge.alarming import Look
+from tenth.cli.live import raised
 from tenth.cli.verbs import main
 from tenth.client.record import Record
 

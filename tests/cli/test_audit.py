@@ -9,7 +9,7 @@ from pathlib import Path
 from click.testing import CliRunner
 
 from core.live import PYTHON, Live
-from tenth.cli.sampling import audit_command, waiting
+from tenth.cli.judge.sampling import audit_command, waiting
 from tenth.web.reviews import VERDICTS
 
 

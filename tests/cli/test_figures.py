@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from tenth.cli import words
-from tenth.cli.dossier import _aligned
+from tenth.cli.gate.dossier import _aligned
 
 
 def test_a_figure_has_its_bounds_and_bounds_are_no_figures() -> None:

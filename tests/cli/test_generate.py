@@ -14,7 +14,7 @@ import torch
 from safetensors.torch import save_file
 
 from cli.conftest import TENTH, Shell
-from tenth.cli.writer import Page
+from tenth.cli.model.writer import Page
 from tenth.trainer import tokenizer
 from tenth.trainer.model import Shape, Transformer
 

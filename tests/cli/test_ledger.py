@@ -18,11 +18,12 @@ from core.live import PYTHON, Live
 from independent.build_run import STORIES, Run, build
 from tenth import charter as charters
 from tenth.charter import Compute
-from tenth.cli import accounts, regulatory, verbs
-from tenth.cli.accounts import AHEAD, CLASSES, EVIDENCE, OPEN, TRAINING, UNDONE, Row
-from tenth.cli.ledger_table import page
-from tenth.cli.ledgering import read
-from tenth.cli.regulatory import Amount, Declared
+from tenth.cli import verbs
+from tenth.cli.record import accounts, regulatory
+from tenth.cli.record.accounts import AHEAD, CLASSES, EVIDENCE, OPEN, TRAINING, UNDONE, Row
+from tenth.cli.record.ledger_table import page
+from tenth.cli.record.ledgering import read
+from tenth.cli.record.regulatory import Amount, Declared
 from tenth.errors import BrokenPromise, Unlawful
 from tenth.keys import SigningKey
 from tenth.log.entry import Entry

@@ -11,7 +11,7 @@ import pytest
 from independent.build_run import build
 from tenth.cli import wire
 from tenth.cli.find import is_live
-from tenth.cli.standing import status_of
+from tenth.cli.live.standing import status_of
 
 
 def test_a_supervisor_that_leaves_while_it_is_asked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

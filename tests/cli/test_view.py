@@ -15,10 +15,10 @@ from rich.console import Console
 from cli.conftest import TENTH, Shell, write_project
 from cli.terminal import Terminal
 from tenth.cli.chart import curve, segments
-from tenth.cli.following import Following
-from tenth.cli.picture import draw
-from tenth.cli.view import View
-from tenth.cli.watching import KEYS
+from tenth.cli.demo.picture import draw
+from tenth.cli.live.following import Following
+from tenth.cli.live.view import View
+from tenth.cli.live.watching import KEYS
 
 SIZES = [(40, 10), (60, 16), (80, 24), (100, 30), (120, 40), (160, 50), (200, 60), (80, 5)]
 STATUS: dict[str, Any] = {

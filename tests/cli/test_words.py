@@ -12,7 +12,7 @@ import pytest
 
 from cli.conftest import Shell, write_project
 from tenth import keyfile
-from tenth.cli.beginning import PURPOSE
+from tenth.cli.begin.beginning import PURPOSE
 from tenth.cli.verbs import VERBS
 from tenth.keys import SigningKey
 

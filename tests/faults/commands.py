@@ -16,7 +16,7 @@ from core.live import PYTHON, Live, audit
 from faults.story import CALLS
 from faults.trials import Found, Point, listed
 from tenth import keyfile
-from tenth.cli.signing import read_envelope
+from tenth.cli.gate.signing import read_envelope
 from tenth.errors import TenthError
 
 PASSING = re.compile(r"(?<=live-)[0-9a-f]{8}")

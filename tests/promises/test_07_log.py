@@ -13,7 +13,7 @@ import pytest
 
 import verify_run
 from core.live import PYTHON, Live, audit
-from tenth.cli import witnesses
+from tenth.cli.record import witnesses
 from tenth.errors import BrokenPromise
 from tenth.verify import Report, verify
 

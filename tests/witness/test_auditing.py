@@ -488,7 +488,7 @@ def test_a_witness_can_be_asked_what_it_knows(witnessed: Path, desk: Desks, tmp_
 
 def test_both_verifiers_say_the_same_of_any_damage(witnessed: Path, tmp_path: Path) -> None:
     """Bytes changed, lines moved, dropped and doubled at random: broken for both, or for neither."""
-    from tenth.cli import witnesses
+    from tenth.cli.record import witnesses
     from tenth.errors import BrokenPromise
     from tenth.verify import verify
 

@@ -11,7 +11,7 @@ import pytest
 
 import verify_run
 from core.live import Live
-from tenth.cli import witnesses
+from tenth.cli.record import witnesses
 from tenth.cli.replay import audit
 from tenth.errors import BrokenPromise
 from tenth.keys import SigningKey

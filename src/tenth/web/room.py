@@ -17,8 +17,8 @@ from typing import Any
 
 from tenth import charter as charters
 from tenth.charter import Charter
-from tenth.cli import raised
 from tenth.cli.find import is_run
+from tenth.cli.live import raised
 from tenth.errors import BrokenPromise, RunRefused, TenthError, WrongInput
 from tenth.web.index import Index
 
@@ -63,7 +63,7 @@ class Room:
         self.trouble = ""
         """Why this page cannot follow the run; what it shows is old then."""
         self.alarms = 0
-        """What a watcher beside the run has raised (tenth.cli.raised)."""
+        """What a watcher beside the run has raised (tenth.cli.live.raised)."""
         self.indexing = True
         self.version = 0
         """Rises whenever status or progress changes."""

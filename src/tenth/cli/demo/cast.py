@@ -12,9 +12,10 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
-from tenth.cli import pull, signing, wire
+from tenth.cli import pull, wire
 from tenth.cli.demo.folder import Say
-from tenth.cli.following import Following
+from tenth.cli.gate import signing
+from tenth.cli.live.following import Following
 from tenth.errors import TenthError, WrongInput
 from tenth.gate import statement
 from tenth.keys import SigningKey

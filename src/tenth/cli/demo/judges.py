@@ -16,9 +16,9 @@ from pathlib import Path
 from tenth import charter as charters
 from tenth import keyfile
 from tenth.cli.demo.folder import Say
+from tenth.cli.model.writer import Model, Writer
 from tenth.cli.people import key_folder
 from tenth.cli.words import names
-from tenth.cli.writer import Model, Writer
 from tenth.errors import TenthError
 from tenth.feedback.desk import Annotator, Desk, people
 from tenth.keys import SigningKey

@@ -13,16 +13,18 @@ from typing import Any
 
 import click
 
-from tenth.cli import auditing, holding, pull, words
+from tenth.cli import pull, words
+from tenth.cli.begin import holding
 from tenth.cli.demo.cast import Cast, labels, speak
 from tenth.cli.demo.folder import YOU, Plan, prepare, signing_key
 from tenth.cli.find import is_live, runs_under
+from tenth.cli.gate.reviewing import opened, show
+from tenth.cli.live.watching import KEYS, Watch
+from tenth.cli.model.writer import Model, Writer
 from tenth.cli.outcome import DONE, HALTED, emit
+from tenth.cli.record import auditing
 from tenth.cli.replay import audit, replay
-from tenth.cli.reviewing import opened, show
-from tenth.cli.watching import KEYS, Watch
 from tenth.cli.wire import Message
-from tenth.cli.writer import Model, Writer
 from tenth.errors import RunRefused, WrongInput
 from tenth.sanitise import plain
 

@@ -12,9 +12,9 @@ from tenth.cli.demo.folder import MARK, Plan, claim, need_trainer
 from tenth.cli.demo.full import plan as whole
 from tenth.cli.demo.stage import play
 from tenth.cli.find import is_live, runs_under
+from tenth.cli.live.screen import on_terminal
 from tenth.cli.options import FILE, FOLDER, dry_run_option, json_option
 from tenth.cli.outcome import BROKEN, DONE, emit
-from tenth.cli.screen import on_terminal
 from tenth.cli.serving import beside
 from tenth.errors import WrongInput
 

@@ -19,9 +19,9 @@ from rich.console import Console
 from rich.live import Live
 
 from tenth.cli import words
-from tenth.cli.following import QUIET, Following
+from tenth.cli.live.following import QUIET, Following
+from tenth.cli.live.view import View
 from tenth.cli.outcome import emit
-from tenth.cli.view import View
 from tenth.cli.wire import Message, Wire
 from tenth.sanitise import plain
 

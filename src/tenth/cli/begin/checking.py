@@ -13,8 +13,9 @@ import click
 from tenth import charter as charters
 from tenth import peak
 from tenth.charter import LEVELS, Charter, Phase
-from tenth.cli import advice, words
-from tenth.cli.beginning import PURPOSE
+from tenth.cli import words
+from tenth.cli.begin import advice
+from tenth.cli.begin.beginning import PURPOSE
 from tenth.cli.options import json_option
 from tenth.cli.outcome import emit
 from tenth.errors import BadCharter, RunRefused, WrongInput

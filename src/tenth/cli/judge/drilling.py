@@ -10,9 +10,9 @@ import click
 from rich.console import Console
 from rich.table import Table
 
-from tenth.cli import signing
-from tenth.cli.drilled import noted
 from tenth.cli.find import find_run
+from tenth.cli.gate import signing
+from tenth.cli.gate.drilled import noted
 from tenth.cli.options import json_option, run_argument
 from tenth.cli.outcome import DONE, emit
 from tenth.cli.replay import Replay

@@ -11,13 +11,13 @@ from rich.table import Table
 from rich.text import Text
 
 from tenth.cli import words
-from tenth.cli.accounts import AHEAD, CLASSES, EVIDENCE, OPEN, TRAINING, UNDONE, Row
 from tenth.cli.chart import ACCENT, ALARM, bar, heading, ink
-from tenth.cli.regulatory import COUNTED, MARGIN, Amount, thresholds, verdict
+from tenth.cli.record.accounts import AHEAD, CLASSES, EVIDENCE, OPEN, TRAINING, UNDONE, Row
+from tenth.cli.record.regulatory import COUNTED, MARGIN, Amount, thresholds, verdict
 from tenth.sanitise import plain
 
 if TYPE_CHECKING:
-    from tenth.cli.ledgering import Ledger
+    from tenth.cli.record.ledgering import Ledger
 
 WIDTH = 100
 MOST_ROWS = 40

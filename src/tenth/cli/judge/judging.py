@@ -13,7 +13,7 @@ from rich.text import Text
 
 from tenth.cli import pull, words
 from tenth.cli.chart import ACCENT, ALARM, fit, heading, ink, side_by_side
-from tenth.cli.screen import ordinary_keys, single_keys, typed
+from tenth.cli.live.screen import ordinary_keys, single_keys, typed
 from tenth.errors import TenthError
 from tenth.feedback.asking import Ask
 from tenth.feedback.desk import Annotator

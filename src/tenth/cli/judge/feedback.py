@@ -10,12 +10,13 @@ import click
 
 from tenth import charter as charters
 from tenth.charter import Charter
-from tenth.cli import changing, words
+from tenth.cli import words
 from tenth.cli.find import find_run
+from tenth.cli.gate import changing
+from tenth.cli.live.screen import on_terminal
 from tenth.cli.options import FILE, dry_run_option, json_option, key_options, note_option, run_argument, yes_option
 from tenth.cli.outcome import DONE, emit
 from tenth.cli.people import Chosen, key_folder, signer, unlock
-from tenth.cli.screen import on_terminal
 from tenth.errors import BadKey, WrongInput
 from tenth.feedback import batch, pairs
 from tenth.feedback.agreement import agreement
@@ -73,7 +74,7 @@ def ask(
         return DONE
     if not on_terminal():
         raise WrongInput("nothing was asked", "there is no terminal", "use one, or the control room: tenth serve")
-    from tenth.cli.judging import Judging
+    from tenth.cli.judge.judging import Judging
 
     who, key = _annotator(charter, chosen)
     made = Judging(Annotator(desk, who, key), "proposal" if grade else "pair").run()

@@ -10,7 +10,7 @@ from rich.text import Text
 
 from tenth.cli import words
 from tenth.cli.chart import ACCENT, ALARM, bar, curve, fit, heading, ink, segments, side_by_side, smoothed, spread
-from tenth.cli.following import Following
+from tenth.cli.live.following import Following
 from tenth.sanitise import plain
 
 WIDEST, NARROWEST = 160, 40

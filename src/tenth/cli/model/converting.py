@@ -10,10 +10,10 @@ from pathlib import Path
 
 import click
 
-from tenth.cli.generating import gate_option, model_argument
+from tenth.cli.model.generating import gate_option, model_argument
+from tenth.cli.model.writer import Model, failed, verb
 from tenth.cli.options import FOLDER, dry_run_option, json_option
 from tenth.cli.outcome import emit
-from tenth.cli.writer import Model, failed, verb
 from tenth.errors import WrongInput
 
 

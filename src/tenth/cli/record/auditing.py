@@ -6,10 +6,12 @@ from pathlib import Path
 
 import click
 
-from tenth.cli import packs, witnesses, words
+from tenth.cli import words
 from tenth.cli.find import find_run
+from tenth.cli.gate import packs
 from tenth.cli.options import FILE, dry_run_option, json_option, run_argument
 from tenth.cli.outcome import emit
+from tenth.cli.record import witnesses
 from tenth.cli.replay import audit, replay
 from tenth.sanitise import plain
 from tenth.verify import Report

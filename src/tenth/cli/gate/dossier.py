@@ -15,8 +15,8 @@ from rich.text import Text
 
 from tenth.cli import words
 from tenth.cli.chart import ACCENT, ALARM, ink
+from tenth.cli.live.view import sample_lines
 from tenth.cli.replay import Replay
-from tenth.cli.view import sample_lines
 from tenth.encoding import canonical, decode, digest
 from tenth.feedback.desk import Desk, people
 from tenth.sanitise import plain

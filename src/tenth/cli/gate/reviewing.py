@@ -12,9 +12,9 @@ import click
 from rich.console import Console
 from rich.padding import Padding
 
-from tenth.cli import drilled, packs
-from tenth.cli.dossier import pages, samples_of, summary
 from tenth.cli.find import find_run
+from tenth.cli.gate import drilled, packs
+from tenth.cli.gate.dossier import pages, samples_of, summary
 from tenth.cli.options import FILE, json_option, run_argument
 from tenth.cli.outcome import DONE, STANCE_EXIT, emit
 from tenth.cli.replay import Replay, audit, check_what_is_covered, replay

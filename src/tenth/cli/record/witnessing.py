@@ -11,10 +11,10 @@ import click
 
 from tenth.charter import NAME
 from tenth.cli import words
-from tenth.cli.asking import ask, take
 from tenth.cli.options import FILE, dry_run_option, json_option, key_options
 from tenth.cli.outcome import emit
 from tenth.cli.people import Chosen, KeyFile, home, keys_here, read_public, unlock
+from tenth.cli.record.asking import ask, take
 from tenth.encoding import digest
 from tenth.errors import BadKey, WrongInput
 from tenth.keys import SigningKey

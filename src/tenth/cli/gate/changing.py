@@ -11,8 +11,9 @@ from typing import Any
 
 import click
 
-from tenth.cli import drilled, signing, words
+from tenth.cli import words
 from tenth.cli.find import find_run
+from tenth.cli.gate import drilled, signing
 from tenth.cli.options import dry_run_option, json_option, key_options, note_option, run_argument, yes_option
 from tenth.cli.people import Chosen
 from tenth.cli.replay import Replay

@@ -12,7 +12,7 @@ import click
 
 from tenth import peak
 from tenth.charter import NAME
-from tenth.cli import sizes
+from tenth.cli.begin import sizes
 from tenth.cli.options import FOLDER, dry_run_option, json_option
 from tenth.cli.outcome import emit
 from tenth.cli.people import KeyFile, keys_here

@@ -10,7 +10,8 @@ from typing import Any
 
 import click
 
-from tenth.cli import signing, wire
+from tenth.cli import wire
+from tenth.cli.gate import signing
 from tenth.cli.outcome import DONE, emit
 from tenth.cli.people import Chosen, keys_here, signer
 from tenth.cli.replay import Replay

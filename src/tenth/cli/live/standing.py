@@ -7,8 +7,9 @@ from typing import Any
 
 import click
 
-from tenth.cli import raised, wire, words
+from tenth.cli import wire, words
 from tenth.cli.find import find_run, is_live
+from tenth.cli.live import raised
 from tenth.cli.options import json_option, run_argument
 from tenth.cli.outcome import DONE, STANCE_EXIT, emit
 from tenth.sanitise import plain

@@ -15,9 +15,9 @@ import click
 
 from tenth.cli import pull
 from tenth.cli.find import find_run, is_live
+from tenth.cli.live.raised import Keeper, Raised
 from tenth.cli.options import json_option, run_argument
 from tenth.cli.outcome import DONE, emit
-from tenth.cli.raised import Keeper, Raised
 from tenth.errors import RunRefused
 from tenth.sanitise import plain
 from tenth.sinks.reader import Point, Reader

@@ -12,12 +12,12 @@ from typing import Any
 
 import click
 
-from tenth.cli import accounts, regulatory
-from tenth.cli.accounts import CLASSES, Row
 from tenth.cli.find import find_run
 from tenth.cli.options import json_option, run_argument
 from tenth.cli.outcome import emit
-from tenth.cli.regulatory import COUNTED, Amount, Declared
+from tenth.cli.record import accounts, regulatory
+from tenth.cli.record.accounts import CLASSES, Row
+from tenth.cli.record.regulatory import COUNTED, Amount, Declared
 from tenth.cli.replay import Replay, replay
 from tenth.encoding import decode, digest, read_plain
 from tenth.errors import BrokenPromise
@@ -116,7 +116,7 @@ def ledger_command(run: str | None, base: float | None, synthetic: float, as_csv
     elif as_csv:
         write_csv(found)
     else:
-        from tenth.cli.ledger_table import show
+        from tenth.cli.record.ledger_table import show
 
         show(found)
 

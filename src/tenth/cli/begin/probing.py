@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 import click
 
-from tenth.cli import advice
+from tenth.cli.begin import advice
 from tenth.cli.options import json_option
 from tenth.cli.outcome import DONE, ERROR, emit
 from tenth.probes.outside import LEFT_OPEN, Probe, held, probe, probe_jail

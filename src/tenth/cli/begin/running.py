@@ -7,13 +7,14 @@ from pathlib import Path
 
 import click
 
-from tenth.cli import holding, pull
-from tenth.cli.checking import documents, load, startable
+from tenth.cli import pull
+from tenth.cli.begin import holding
+from tenth.cli.begin.checking import documents, load, startable
 from tenth.cli.find import RUNS, find_run, is_run
+from tenth.cli.live.standing import status_lines, status_of
+from tenth.cli.live.watching import Watch, ended
 from tenth.cli.options import FOLDER, dry_run_option, json_option, name_option
 from tenth.cli.outcome import DONE, HALTED, STANCE_EXIT, emit
-from tenth.cli.standing import status_lines, status_of
-from tenth.cli.watching import Watch, ended
 from tenth.errors import RunRefused
 from tenth.probes.outside import probe
 

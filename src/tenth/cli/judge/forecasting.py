@@ -11,8 +11,8 @@ import click
 from rich.console import Console
 from rich.table import Table
 
-from tenth.cli import changing
 from tenth.cli.find import find_run
+from tenth.cli.gate import changing
 from tenth.cli.options import dry_run_option, json_option, key_options, run_argument, yes_option
 from tenth.cli.outcome import DONE, emit
 from tenth.cli.people import Chosen, home, signer

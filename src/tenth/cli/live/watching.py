@@ -9,12 +9,12 @@ import click
 
 from tenth.cli import pull
 from tenth.cli.find import find_run
-from tenth.cli.following import Following
+from tenth.cli.live.following import Following
+from tenth.cli.live.screen import JsonShow, LineShow, LiveShow, Screen, Show, on_terminal
+from tenth.cli.live.standing import status_lines
+from tenth.cli.live.view import View
 from tenth.cli.options import json_option, name_option, run_argument
 from tenth.cli.outcome import DONE, STANCE_EXIT
-from tenth.cli.screen import JsonShow, LineShow, LiveShow, Screen, Show, on_terminal
-from tenth.cli.standing import status_lines
-from tenth.cli.view import View
 from tenth.cli.wire import Message, Wire
 
 KEYS = [("space", "pull the cord"), ("q", "leave")]

@@ -1,4 +1,4 @@
-"""A picture of the live view at one moment of a recorded demo: ``python -m tenth.cli.picture RECORDING OUT.svg``.
+"""A picture of the live view at one moment of a recorded demo: ``python -m tenth.cli.demo.picture RECORDING OUT.svg``.
 
 A recording is what ``tenth demo --record FILE`` keeps: the messages of the control socket, with the times they came at.
 """
@@ -16,9 +16,9 @@ from rich.console import Console
 from rich.terminal_theme import TerminalTheme
 
 from tenth.cli.demo.cast import labels
-from tenth.cli.following import Following
-from tenth.cli.view import View
-from tenth.cli.watching import KEYS
+from tenth.cli.live.following import Following
+from tenth.cli.live.view import View
+from tenth.cli.live.watching import KEYS
 from tenth.cli.wire import Message
 
 WIDTH, HEIGHT = 120, 36

@@ -6,13 +6,14 @@ from pathlib import Path
 
 import click
 
-from tenth.cli import drilled, packs, signing, words
+from tenth.cli import words
 from tenth.cli.find import find_run
+from tenth.cli.gate import drilled, packs, signing
+from tenth.cli.gate.reviewing import covered
 from tenth.cli.options import FILE, dry_run_option, json_option, key_options, note_option, run_argument, yes_option
 from tenth.cli.outcome import DONE, emit
 from tenth.cli.people import Chosen
 from tenth.cli.replay import Replay, replay
-from tenth.cli.reviewing import covered
 from tenth.errors import WrongInput
 
 offline_option = click.option(

@@ -8,9 +8,9 @@ from typing import Any, TypeVar
 
 import click
 
+from tenth.cli.model.writer import Model, Page, Writer
 from tenth.cli.options import RUN, json_option
 from tenth.cli.outcome import emit
-from tenth.cli.writer import Model, Page, Writer
 from tenth.sanitise import plain
 
 F = TypeVar("F", bound=Callable[..., Any])

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from tenth.cli.accounts import OPEN, TRAINING, Row
+from tenth.cli.record.accounts import OPEN, TRAINING, Row
 
 COUNTED = frozenset({TRAINING, OPEN})
 """Classes of rows that contribute to what the model can do."""

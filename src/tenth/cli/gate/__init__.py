@@ -1,0 +1,1 @@
+"""What a signatory does at a gate: read, sign, and carry what was signed elsewhere."""
