@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import re
 import shutil
 import socket
 import subprocess
@@ -77,6 +78,12 @@ class Live:
     samples_per_minute: float = 12
     evidence: Sequence[str] = ()
     """Names of panels; their commands do nothing."""
+    panels: Sequence[str] = ()
+    """Commands of tenth-evidence, each with its arguments; the first word names the panel."""
+    model: Mapping[str, int] = field(default_factory=dict)
+    """What the demo's recipe has otherwise, of its table [model]."""
+    patience: float = SECONDS
+    """Until something that was expected is given up."""
     standard_library: Set[str] | None = None
     """Train on this Python's own source, without these folders; None: on one line of text."""
 
@@ -101,7 +108,10 @@ class Live:
             copy_standard_library(self.root / "data", self.standard_library)
         else:
             (self.root / "data" / "poem.txt").write_text("a rose is a rose\n")
-        shutil.copy(Path(recipes.__file__).parent / "recipes" / "demo.toml", self.root / "recipe.toml")
+        recipe = (Path(recipes.__file__).parent / "recipes" / "demo.toml").read_text()
+        for name, value in self.model.items():
+            recipe = re.sub(rf"^{name} = .*$", f"{name} = {value}", recipe, flags=re.MULTILINE)
+        (self.root / "recipe.toml").write_text(recipe)
         (self.root / "charter.toml").write_text(self._charter())
         held = sandbox.means(leash.cgroup_parent() is not None)
         self.path = opening.begin(
@@ -120,6 +130,9 @@ class Live:
             f"[watch]\nsamples_per_minute = {self.samples_per_minute}\nprompts = {json.dumps(list(self.prompts))}",
         ]
         text += [f'[[evidence]]\nname = "{name}"\ncommand = ["true"]' for name in self.evidence]
+        for name, *words in map(str.split, self.panels):
+            command = json.dumps(["tenth-evidence", name, *words])
+            text.append(f'[[evidence]]\nname = "{name}"\ncommand = {command}')
         for name, key in self.keys.items():
             kind = "watcher" if name == WATCHER else "signatory"
             text.append(f'[[{kind}]]\nname = "{name}"\nkey = "{key.public.line}"')
@@ -160,7 +173,7 @@ class Live:
                 return value
             raise SystemExit(f"the supervisor ended before {what}\n{self.said()}")
 
-        return wait_for(there, what, said=self.said)
+        return wait_for(there, what, self.patience, said=self.said)
 
     # --- asking ------------------------------------------------------------------------------------------------------
 
