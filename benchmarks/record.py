@@ -12,6 +12,7 @@ import json
 import math
 import os
 import platform
+import shlex
 import shutil
 import statistics
 import subprocess
@@ -81,7 +82,7 @@ class Record:
         record = {
             "name": self.name,
             "question": self._question,
-            "command": " ".join(["python", f"benchmarks/{self.name}.py", *sys.argv[1:]]),
+            "command": shlex.join(["python", f"benchmarks/{self.name}.py", *sys.argv[1:]]),
             "options": vars(self._options),
             "began": datetime.datetime.fromtimestamp(self._began, datetime.UTC).strftime("%Y-%m-%dT%H:%M:%SZ"),
             "seconds": round(time.time() - self._began, 1),
