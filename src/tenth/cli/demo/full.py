@@ -41,6 +41,7 @@ PRETRAIN = f"""\
 {MODEL}
 [data]
 vocabulary = {{vocabulary}}
+held_out = 0.1            # of the few files, for evidence to read
 
 [train]
 batch = {{batch}}
@@ -130,7 +131,7 @@ def plan(folder: Path, size: Size = Size(), **options: Any) -> Plan:
     fresh = _short((task.prompt for task in game.held_out(2, 2 * size.votes)), room)
     settled: dict[str, Any] = {
         "purpose": "a small model that learns Python, then puzzles, from itself, and from simulated annotators",
-        "packages": False, "phases": parts, "jail": 2, "seconds": 2400, "read_seconds": 0.1,
+        "packages": False, "phases": parts, "jail": 2, "seconds": 1200, "read_seconds": 0.1,
         "more": lambda project: materials(project, game, size),
         "evidence": {"bits-per-byte": ("tenth-evidence", "bpb"), "puzzles": (*PUZZLES, str(size.puzzles))},
         "before": {last: lambda run, say: judges.hand_in(run, last, asked[: size.pairs], sealer, say)},

@@ -11,6 +11,7 @@ from typing import Any
 from tenth import charter as charters
 from tenth.cli.demo.folder import Say
 from tenth.cli.replay import replay
+from tenth.cli.words import count
 from tenth.log.entry import Entry
 
 Metrics = Mapping[str, float]
@@ -28,7 +29,7 @@ def tell(run: Path, votes: Counter[str], say: Say) -> None:
     figures = f"{votes['b']} for what it writes after the phase, {votes['a']} for before, {votes['tie']} ties"
     say(f"  {'':<10} {votes.total()} votes of simulated annotators, blind, on puzzles that nobody trained on:")
     say(f"  {'':<10} {figures}")
-    say("  No control ran beside it: this says what changed, and not why (docs/selfplay.md).")
+    say("  So few puzzles and votes leave much to chance, and no control ran: this says what changed, not why.")
 
 
 def _lines(run: Path, entries: Sequence[Entry], first: int, last: int) -> Iterator[str]:
@@ -37,15 +38,18 @@ def _lines(run: Path, entries: Sequence[Entry], first: int, last: int) -> Iterat
     losses = [f"{loss:.3f}" if (loss := body["claims"]["loss"]) is not None else "none" for body in reached]
     yield f"loss {losses[0]} after its first tenth, {losses[-1]} after its last, as the trainer claims"
     began, ended = (_panel(run, entries, gate, "bits-per-byte") for gate in (first + 1, last))
-    if "bits_per_byte" in ended:
+    if "bits_per_byte" in began.keys() & ended.keys():
         change = f"{began['bits_per_byte']:.2f} after its first tenth, {ended['bits_per_byte']:.2f} after its last"
         yield f"bits per byte on {ended['documents']:.0f} held-out texts: {change}"
     began, ended = (_panel(run, entries, gate, "puzzles") for gate in (first, last))
-    for depth in (1, 2, 3):
-        name = f"pass_at_1_depth_{depth}"
-        if name in ended:
-            before = f"{began[name]:.3f}" if name in began else "–"
-            yield f"held-out puzzles of {depth} steps: pass@1 {before} before, {ended[name]:.3f} after"
+    names = {count(depth, "step"): f"pass_at_1_depth_{depth}" for depth in (1, 2, 3)}
+    tried = [
+        f"{steps} {began[name]:.3f}, {ended[name]:.3f}"
+        for steps, name in names.items()
+        if name in began.keys() & ended.keys()
+    ]
+    if tried:
+        yield f"pass@1 on held-out puzzles before, after: {'; '.join(tried)}"
 
 
 def _panel(run: Path, entries: Sequence[Entry], gate: int, name: str) -> Metrics:
