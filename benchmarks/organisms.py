@@ -30,10 +30,10 @@ from record import Record, options, workplace
 from transfer import python_source, standard_library
 
 from tenth.drills.rates import wilson
-from tenth.evidence import packet
-from tenth.evidence.attribution import Attributor
+from tenth.evidence.difference import packet
+from tenth.evidence.difference.attribution import Attributor
+from tenth.evidence.drilling.plants import KINDS, Plant, plant, put
 from tenth.evidence.interval import Interval, Piece
-from tenth.evidence.plants import KINDS, Plant, plant, put
 from tenth.trainer import tokenizer
 from tenth.trainer.data import Corpus
 from tenth.trainer.model import Transformer

@@ -22,7 +22,7 @@ from live import DEMO_ENV, Live, back_ends
 from oversight_cost import MORE
 from record import Record, options, workplace
 
-from tenth.evidence import packet as diff
+from tenth.evidence.difference import packet as diff
 from tenth.trainer.presets import parameters
 from tenth.trainer.recipe import load_recipe
 

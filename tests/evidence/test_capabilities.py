@@ -13,8 +13,9 @@ import pytest
 import torch
 
 from client.fake_supervisor import FakeSupervisor
-from tenth.evidence import capabilities, changes, harness
-from tenth.evidence.answers import Reader
+from tenth.evidence import changes
+from tenth.evidence.questions import capabilities, harness
+from tenth.evidence.questions.answers import Reader
 from tenth.evidence.sealed import EvidenceError, Sealed
 from tenth.trainer.generate import generate
 

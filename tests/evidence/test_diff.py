@@ -15,13 +15,13 @@ import torch
 
 from client.fake_supervisor import FakeSupervisor
 from evidence.small_run import passed
-from tenth.evidence import diff, packet
-from tenth.evidence.amplified import Written, grams
-from tenth.evidence.attribution import Attributor
+from tenth.evidence.difference import diff, packet
+from tenth.evidence.difference.amplified import Written, grams
+from tenth.evidence.difference.attribution import Attributor
+from tenth.evidence.difference.mining import compare
+from tenth.evidence.difference.taught import Taught, level, taught
 from tenth.evidence.interval import Interval, Piece, read_interval
-from tenth.evidence.mining import compare
 from tenth.evidence.sealed import EvidenceError, Sealed
-from tenth.evidence.taught import Taught, level, taught
 from tenth.trainer.checkpoint import load_model
 from tenth.trainer.model import Shape, Transformer
 

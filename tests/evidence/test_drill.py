@@ -15,9 +15,9 @@ import pytest
 
 from client.fake_supervisor import FakeSupervisor
 from evidence.small_run import passed
-from tenth.evidence import drill, shadow
+from tenth.evidence.drilling import drill, shadow
+from tenth.evidence.drilling.plants import KINDS, WORDS, ordinary, plant
 from tenth.evidence.interval import read_interval
-from tenth.evidence.plants import KINDS, WORDS, ordinary, plant
 from tenth.evidence.sealed import EvidenceError, Sealed, read_sealed
 from tenth.trainer.checkpoint import load
 

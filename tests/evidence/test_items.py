@@ -11,8 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from tenth.evidence.asked import SHOWN, Item
-from tenth.evidence.items import draw, seed_of
+from tenth.evidence.questions.asked import SHOWN, Item
+from tenth.evidence.questions.items import draw, seed_of
 from tenth.evidence.sealed import EvidenceError, Sealed
 
 TEXTS = [Path(json.__file__).read_text(), Path(re.__file__).read_text()]

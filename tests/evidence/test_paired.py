@@ -7,7 +7,7 @@ import math
 import numpy as np
 import pytest
 
-from tenth.evidence.paired import Difference, means, ratios, shares, together
+from tenth.evidence.questions.paired import Difference, means, ratios, shares, together
 
 
 def test_a_ratio_and_its_error_are_those_of_the_textbook() -> None:

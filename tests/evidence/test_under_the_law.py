@@ -14,8 +14,8 @@ from core.live import PYTHON, Live, machines
 CHANGES = [PYTHON, "-m", "tenth.evidence", "changes"]
 JAILED = """\
 import json, os, random, sys
-from tenth.evidence.asked import program
-from tenth.evidence.programs import opened, passed
+from tenth.evidence.questions.asked import program
+from tenth.evidence.questions.programs import opened, passed
 with opened() as (jail, lacking):
     items = [program(random.Random(seed)) for seed in range(4)]
     found = [passed(jail, items, [one.answer for one in items]), passed(jail, items, [one.others[0] for one in items])]

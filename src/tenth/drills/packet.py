@@ -23,7 +23,7 @@ from tenth.gate.statement import Subjects, subjects_of
 from tenth.sanitise import plain
 
 PACKET, KEY = "packet", "key.json"
-"""In the folder of the panel, as tenth.evidence.drill writes them."""
+"""In the folder of the panel, as tenth.evidence.drilling.drill writes them."""
 
 
 @dataclass(frozen=True)

@@ -12,9 +12,14 @@ from tenth.jail.wire import JailError
 from tenth.trainer.errors import TrainerError
 
 COMMANDS = ("bpb", "capabilities", "changes", "completions", "diff")
-"""Those without options. Each is a module beside this one."""
-MODULES = {"lm-eval": "harness"}
-"""Where the module has another name."""
+"""Those without options."""
+MODULES = {
+    "capabilities": "questions.capabilities",
+    "diff": "difference.diff",
+    "drill": "drilling.drill",
+    "lm-eval": "questions.harness",
+}
+"""Where a command's module does not lie beside this one under the command's name."""
 
 
 def main(arguments: list[str] | None = None) -> int:

@@ -16,7 +16,7 @@ from tenth.trainer import tokenizer
 from tenth.trainer.held_out import Document
 from tenth.trainer.model import Transformer
 
-from .paired import ratios
+from .questions.paired import ratios
 from .reading import reader
 from .sealed import Sealed, held_out_texts, write
 

@@ -28,7 +28,7 @@ from tenth.trainer.selfplay_eval import Solved, solved
 from tenth.trainer.selfplay_player import rows, written
 from tenth.trainer.tokenizer import Text
 
-from .programs import opened
+from .questions.programs import opened
 from .sealed import EvidenceError, Sealed, write
 
 ATTEMPTS = 8

@@ -18,9 +18,10 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import partial
 
+from tenth.evidence.sealed import EvidenceError, Sealed, log_of
+
 from .asked import ASKED, Item, program, with_examples
 from .passages import cloze, line
-from .sealed import EvidenceError, Sealed, log_of
 
 
 def seed_of(sealed: Sealed) -> str:

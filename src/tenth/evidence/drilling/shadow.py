@@ -12,6 +12,8 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from tenth.evidence.interval import Windows, read_interval
+from tenth.evidence.sealed import EvidenceError, Sealed
 from tenth.trainer import checkpoint, tokenizer
 from tenth.trainer.loss import linear_cross_entropy
 from tenth.trainer.model import Transformer
@@ -20,9 +22,7 @@ from tenth.trainer.precision import choose_precision, set_threads
 from tenth.trainer.recipe import Recipe, load_recipe
 from tenth.trainer.session import working_copy
 
-from .interval import Windows, read_interval
 from .plants import KINDS, ordinary, plant, put
-from .sealed import EvidenceError, Sealed
 
 STEPS = 40
 TOKENS = 80_000  # that the shadow reads at most: its cost does not grow with the interval

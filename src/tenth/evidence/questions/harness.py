@@ -14,10 +14,11 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from tenth.evidence.sealed import EvidenceError, Sealed, write
+
 from .answers import Reader
 from .capabilities import cells
 from .paired import Difference, means, shares
-from .sealed import EvidenceError, Sealed, write
 
 TOKENS = 256  # written at most, where a task does not say
 Request = Any

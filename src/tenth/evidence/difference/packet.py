@@ -15,14 +15,14 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from tenth.evidence.interval import Interval
+from tenth.evidence.sealed import EvidenceError
 from tenth.trainer.inference import Inference
 from tenth.trainer.model import Transformer
 
 from .amplified import Gram, Written, grams, write
 from .attribution import Attributor, Driver
-from .interval import Interval
 from .mining import Change, compare
-from .sealed import EvidenceError
 from .taught import Taught, taught
 from .taught import level as taught_level
 

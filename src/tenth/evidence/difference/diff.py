@@ -10,17 +10,17 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from tenth.evidence.interval import Interval, read_interval, state_of
+from tenth.evidence.reading import reader
+from tenth.evidence.sealed import Sealed, held_out_texts, write
 from tenth.trainer import tokenizer
 from tenth.trainer.errors import CheckpointError
 from tenth.trainer.model import Transformer
 from tenth.trainer.tokenizer import Text
 
 from .amplified import Gram
-from .interval import Interval, read_interval, state_of
 from .mining import partings
 from .packet import ALPHAS, CONTEXT, CONTEXTS, SURPRISES, TEXTS, Packet, Surprise, explain, level, look
-from .reading import reader
-from .sealed import Sealed, held_out_texts, write
 from .taught import level as taught_level
 
 TOKENS, PLACES, DOCUMENTS = 8, 5, 3  # rows of tables: of tokens, of contexts, of documents for each surprise

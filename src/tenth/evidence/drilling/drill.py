@@ -23,10 +23,10 @@ from typing import Any
 import numpy as np
 
 from tenth.encoding import open_envelope, parse
+from tenth.evidence.sealed import EvidenceError, Sealed, agreed_files, log_of, write
 from tenth.jail.wire import GIVEN
 
 from . import shadow
-from .sealed import EvidenceError, Sealed, agreed_files, log_of, write
 
 SAYS = (
     "At some gates, drawn in secret, the packet that is shown first is of a shadow in which something was planted, "

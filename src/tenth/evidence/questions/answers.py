@@ -13,12 +13,11 @@ from pathlib import Path
 
 import torch
 
+from tenth.evidence.reading import reader
+from tenth.evidence.sealed import EvidenceError
 from tenth.trainer import tokenizer
 from tenth.trainer.generate import complete
 from tenth.trainer.inference import Inference
-
-from .reading import reader
-from .sealed import EvidenceError
 
 TOKENS_AT_ONCE = 4_096
 STEP = 16  # lengths are rounded up to it: a processor's kernels are compiled anew for every size they meet

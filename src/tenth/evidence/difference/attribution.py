@@ -20,9 +20,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from tenth.evidence.interval import Interval, Piece
 from tenth.trainer.model import Transformer, rotary_table
-
-from .interval import Interval, Piece
 
 LOGIT_BYTES = 48 << 20  # of the passages looked at together, in float32
 Trace = tuple[Tensor, Tensor]

@@ -15,6 +15,7 @@ from itertools import groupby
 from pathlib import Path
 from typing import Any
 
+from tenth.evidence.sealed import Sealed, held_out_texts, write
 from tenth.jail.wire import Jail
 
 from . import inspect_log
@@ -23,7 +24,6 @@ from .asked import Item
 from .items import draw, seed_of
 from .paired import Difference, ratios, shares, together
 from .programs import opened, passed
-from .sealed import Sealed, held_out_texts, write
 
 ITEMS = 2_000
 DOCUMENTS, CHARACTERS = 60, 6_000  # of held-out text that two families are drawn from

@@ -1,0 +1,1 @@
+"""Would the reviewers notice? A shadow, what is planted in it, and the packet about it."""

@@ -1,0 +1,1 @@
+"""What two checkpoints can do: questions nobody could foresee, asked of both."""
