@@ -7,6 +7,7 @@ import json
 import os
 import socket
 import stat
+import subprocess
 import time
 from collections.abc import Callable
 from typing import Any
@@ -201,6 +202,15 @@ def test_the_cord_is_reached_past_hundreds_of_connections(run: Live) -> None:
         run.pull()
         assert time.monotonic() - began < 2
     assert run.status()["stance"] == "HALTED"
+
+
+def test_the_supervisor_goes_before_what_it_holds_where_it_may(live: Callable[..., Live]) -> None:
+    run = live(env={"STEPS": 10_000, "PAUSE": 0.01}).start()
+    run.run_to("RUNNING")
+    status, ours = run.status(), os.getpriority(os.PRIO_PROCESS, 0)
+    assert os.getpriority(os.PRIO_PROCESS, status["trainer"]) == ours
+    may = not subprocess.run(["nice", "-n", "-5", "true"], check=True, capture_output=True).stderr  # else it complains
+    assert os.getpriority(os.PRIO_PROCESS, status["supervisor"]) == (ours - 5 if may else ours)
 
 
 def test_a_watcher_sees_what_happens(live: Callable[..., Live]) -> None:

@@ -13,6 +13,8 @@ export const WINDOW = 200;
 const DRAW_MS = 200;
 const MOST_MS = 2_000;
 const REST = 8;
+/** So many new rows are drawn at once: while they are, nobody's key is heard. */
+const AT_ONCE = 50;
 const SHORT = 700;
 const SHORT_LINES = 10;
 /** Texts that share less than this are shown one below the other: their words in one text would be confetti. */
@@ -36,6 +38,7 @@ export class Samples extends Component {
     this.drawn = 0;
     this.cost = 0;
     this.timer = 0;
+    this.behind = false;
     /** @type {State} */
     this.state = { rows: this.window, paused: false, chosen: null, filter: "", order: "newest", open: new Set(),
       verdicts: {}, before: {}, noting: null, said: "", found: null, layer: false };
@@ -67,18 +70,34 @@ export class Samples extends Component {
 
   schedule() {
     if (this.timer) return;
+    const rest = Math.max(this.behind ? 0 : DRAW_MS, Math.min(MOST_MS, REST * this.cost));
     this.timer = setTimeout(() => requestAnimationFrame(() => {
       this.timer = 0;
       const began = performance.now();
-      const over = () => { this.drawn = performance.now(); this.cost = this.drawn - began; };
+      const over = () => {
+        this.drawn = performance.now();
+        this.cost = this.drawn - began;
+        if (this.behind) this.schedule();
+      };
       const count = document.getElementById("samples-count");
       if (count) {
         count.textContent = `${this.last.toLocaleString("en")} so far`;
         count.dataset.seen = String(this.seen);
       }
-      if (this.still()) this.setState({ said: `${this.last - (this.state.rows[0]?.seq ?? this.last)} newer ones wait` }, over);
-      else this.setState({ rows: this.window, said: "" }, over);
-    }), Math.max(0, Math.min(MOST_MS, Math.max(DRAW_MS, REST * this.cost)) - (performance.now() - this.drawn)));
+      const rows = this.still() ? null : this.next();
+      this.behind = rows !== null && rows[0] !== this.window[0];
+      if (rows) this.setState({ rows, said: "" }, over);
+      else this.setState({ said: `${this.last - (this.state.rows[0]?.seq ?? this.last)} newer ones wait` }, over);
+    }), Math.max(0, rest - (performance.now() - this.drawn)));
+  }
+
+  /** What to draw now: at most AT_ONCE rows more; where even that does not keep up, the newest. */
+  next() {
+    const { rows } = this.state;
+    const fresh = this.window.filter((row) => row.seq > (rows[0]?.seq ?? -1)).length;
+    if (fresh <= AT_ONCE) return this.window;
+    if (fresh < WINDOW) return this.window.slice(fresh - AT_ONCE);
+    return [...this.window.slice(0, AT_ONCE), ...rows].slice(0, WINDOW);
   }
 
   /** Does the view hold still? Always while one sample is chosen, so that it does not slide away under a decision. */
