@@ -5,18 +5,21 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import selectors
 import socket
 import stat
 import subprocess
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from core.live import Live, wait_for
 from tenth.encoding import b64, canonical
-from tenth.errors import TenthError
+from tenth.errors import TenthError, WrongInput
+from tenth.supervisor.control import Control
 
 
 @pytest.fixture
@@ -202,6 +205,62 @@ def test_the_cord_is_reached_past_hundreds_of_connections(run: Live) -> None:
         run.pull()
         assert time.monotonic() - began < 2
     assert run.status()["stance"] == "HALTED"
+
+
+def test_who_asks_too_much_at_once_is_cut_off_and_a_pull_among_it_is_heard(run: Live) -> None:
+    before = resident(run)
+    with run.connect() as sock, contextlib.suppress(OSError):
+        sock.sendall(b'{"do":"pull"}\n')
+        while True:
+            sock.sendall(b'{"do":"status"}\n' * 4000)
+    assert run.status()["stance"] == "HALTED"
+    assert resident(run) - before < 100 << 20
+
+
+@pytest.fixture
+def control(tmp_path: Path) -> Iterator[Callable[[Callable[[], object]], tuple[Control, Any, socket.socket]]]:
+    """A control socket alone, with what is to be done first at a pull."""
+    with contextlib.ExitStack() as stack:
+
+        def make(stop: Callable[[], object]) -> tuple[Control, Any, socket.socket]:
+            loop = stack.enter_context(selectors.DefaultSelector())
+            made = Control(tmp_path, loop, lambda _, request, stop: {"asked": request, "stop": stop is not None}, stop)
+            stack.callback(made.close)
+            sock = stack.enter_context(socket.socket(socket.AF_UNIX))
+            sock.connect(str(tmp_path / "control.sock"))
+            return made, loop, sock
+
+        yield make
+
+
+def turn(loop: Any) -> None:
+    for key, mask in loop.select(5):
+        key.data(mask)
+
+
+@pytest.mark.parametrize("error", [OSError("gone"), WrongInput("no")])
+def test_a_stop_that_fails_at_first_is_passed_on_and_the_next_is_heard(control: Any, error: Exception) -> None:
+    def stop() -> object:
+        raise error
+
+    _, loop, sock = control(stop)
+    for _ in range(2):
+        sock.sendall(b'{"do":"pull"}\n')
+        turn(loop)
+        assert json.loads(sock.recv(1000)) == {"ok": True, "asked": {"do": "pull"}, "stop": True}
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
+def test_nothing_goes_on_that_cannot_be_stopped(control: Any) -> None:
+    """Whatever ends the thread that listens ends the loop, too."""
+
+    def stop() -> object:
+        raise MemoryError
+
+    _, loop, sock = control(stop)
+    sock.sendall(b'{"do":"pull"}\n')
+    with pytest.raises(OSError, match="has ended"):
+        turn(loop)
 
 
 def test_the_supervisor_goes_before_what_it_holds_where_it_may(live: Callable[..., Live]) -> None:

@@ -26,6 +26,8 @@ from tenth.errors import TenthError, WrongInput
 MAX_REQUEST = 1 << 20
 MAX_WAITING = 4 << 20
 """Bytes queued for a reader that does not read; then it is cut off."""
+MAX_ASKED = 1_000
+"""Requests that wait for an answer; who asks more at once is cut off."""
 
 Answer = dict[str, Any]
 
@@ -48,6 +50,8 @@ class Connection:
     def __init__(self, control: Control, sock: socket.socket) -> None:
         self._control, self.socket = control, sock
         self._in, self._out = b"", bytearray()
+        self.asked = self.answered = 0
+        """Each is counted by one thread alone."""
         self.watching = self.waits = self.over = False
         self.name: str | None = None
         """Who the watcher says they are."""
@@ -63,6 +67,7 @@ class Connection:
         if not data or len(self._in) > MAX_REQUEST:
             return None
         *lines, self._in = (self._in + data).split(b"\n")
+        self.asked += len(lines)
         return lines
 
     def send(self, message: Answer) -> None:
@@ -120,7 +125,7 @@ class Control:
     # --- the thread --------------------------------------------------------------------------------------------------
 
     def _listen(self) -> None:
-        with selectors.DefaultSelector() as ears:
+        with self._bell, selectors.DefaultSelector() as ears:  # if this ends, the bell says so
             ears.register(self._socket, selectors.EVENT_READ)
             while not self._closed:
                 for key, _ in ears.select():
@@ -142,10 +147,11 @@ class Control:
     def _hear(self, ears: selectors.BaseSelector, connection: Connection) -> None:
         """Stop if it asks for that; pass on what it asks."""
         lines = connection.lines()
-        if lines is None:
+        for line in lines or []:
+            self._heard.append((connection, line, self._stopped(connection, line)))
+        if lines is None or connection.asked - connection.answered > MAX_ASKED:
             ears.unregister(connection.socket)
-        for line in [None] if lines is None else lines:
-            self._heard.append((connection, line, self._stopped(connection, line) if line else None))
+            self._heard.append((connection, None, None))
         with contextlib.suppress(BlockingIOError):  # so many rings that one more says nothing
             self._bell.send(b"\0")
 
@@ -154,7 +160,10 @@ class Control:
         with contextlib.suppress(TenthError, ValueError, RecursionError):
             request = parse(line)
             if isinstance(request, dict) and request.get("do") == "pull":
-                stop = Stop(time.perf_counter(), self._stop(), time.perf_counter())
+                heard, whom = time.perf_counter(), None
+                with contextlib.suppress(TenthError, OSError):  # then the loop tries, and says what is wrong
+                    whom = self._stop()
+                stop = Stop(heard, whom, time.perf_counter())
                 if stop.whom and not connection.watching:
                     with contextlib.suppress(OSError):
                         connection.socket.send(b'{"on":"stopped"}\n')  # the answer may have to wait for a disk
@@ -164,10 +173,12 @@ class Control:
     # --- the loop ----------------------------------------------------------------------------------------------------
 
     def _answer_all(self, _mask: int) -> None:
-        with contextlib.suppress(BlockingIOError):
-            self._rung.recv(4096)
+        """Raises OSError when nobody listens any more: then the run must end."""
+        if not self._rung.recv(4096):
+            raise OSError("the thread that hears the cord has ended")
         while self._heard:
             connection, line, stop = self._heard.popleft()
+            connection.answered += 1
             if line is None:
                 self._forget(connection)
             elif stop or not connection.over:
@@ -210,6 +221,6 @@ class Control:
         for connection in list(self.connections):
             self._forget(connection)
         self._selector.unregister(self._rung)
-        for one in (self._socket, self._bell, self._rung):
+        for one in (self._socket, self._rung):
             one.close()
         self._path.unlink(missing_ok=True)
