@@ -42,7 +42,7 @@ def main(arguments: list[str] | None = None) -> int:
     foretell.add_argument("--level", type=float, default=0.01, help="further out than this is a surprise")
     play = commands.add_parser("selfplay", help="puzzles never trained on, in a phase of self-play")
     play.add_argument("--puzzles", type=int, default=200, help="of each depth")
-    # Before torch comes: threads that wait without spinning. Beside other work, spinning makes them many times slower.
+    # Before torch comes: threads that wait without spinning leave the processors to whoever else works.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     from .sealed import EvidenceError, read_sealed
 

@@ -64,7 +64,7 @@ class Plan:
         }
     )
     env: Mapping[str, str] = field(default_factory=lambda: {"OMP_WAIT_POLICY": "PASSIVE"})
-    """For the trainer. Threads that wait without spinning: beside other work, spinning is slower a hundredfold."""
+    """For the trainer. Threads that wait without spinning leave the processors to whoever else works."""
     jail: int = 0
     """Processes that run what the model writes."""
     seconds: float = 600

@@ -21,7 +21,7 @@ from tenth.trainer.tokenizer import Text
 from .amplified import Gram
 from .mining import partings
 from .packet import ALPHAS, CONTEXT, CONTEXTS, SURPRISES, TEXTS, Packet, Surprise, explain, level, look
-from .taught import level as taught_level
+from .taught import strength
 
 TOKENS, PLACES, DOCUMENTS = 8, 5, 3  # rows of tables: of tokens, of contexts, of documents for each surprise
 CHARACTERS = 160  # of a text that is quoted
@@ -104,12 +104,12 @@ def metrics(packet: Packet, surprises: Sequence[Surprise]) -> dict[str, float]:
     found = {
         "flagged": float(packet.flagged), "kl": float(packet.change.kl.mean()),
         "kl_p999": float(np.quantile(packet.change.kl, 0.999)), "nats_now": now, "nats_before": before,
-        "surprise": level(packet.grams), "taught": taught_level(packet.taught, SURPRISES),
+        "surprise": level(packet.grams), "taught": strength(packet.taught, SURPRISES),
     }  # fmt: skip
     if packet.placebo:
         found["placebo_kl"] = float(packet.placebo.kl.mean())
         found["placebo_surprise"] = level(packet.placebo_grams)
-        found["placebo_taught"] = taught_level(packet.placebo_taught, SURPRISES)
+        found["placebo_taught"] = strength(packet.placebo_taught, SURPRISES)
     if surprises:
         found["passages_looked_at"] = sum(s.looked_at for s in surprises) / max(1, sum(s.passages for s in surprises))
     return found

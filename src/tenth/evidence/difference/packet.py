@@ -23,8 +23,7 @@ from tenth.trainer.model import Transformer
 from .amplified import Gram, Written, grams, write
 from .attribution import Attributor, Driver
 from .mining import Change, compare
-from .taught import Taught, taught
-from .taught import level as taught_level
+from .taught import Taught, strength, taught
 
 CONTEXTS, CONTEXT = 96, 128  # windows that are compared, and tokens of each: half held out, half of the interval
 TEXTS, PROMPT, TOKENS = 128, 8, 32  # amplified texts, and tokens of each
@@ -69,7 +68,7 @@ class Packet:
         """The same for what is new in the interval's text."""
         if self.placebo is None:
             return None
-        return taught_level(self.taught, SURPRISES) / taught_level(self.placebo_taught, SURPRISES)
+        return strength(self.taught, SURPRISES) / strength(self.placebo_taught, SURPRISES)
 
     @property
     def strongest(self) -> tuple[Sequence[Gram | Taught], float | None]:

@@ -65,7 +65,7 @@ def taught(
     return sorted(grams, key=lambda gram: -gram.score)
 
 
-def level(found: Sequence[Taught], first: int) -> float:
+def strength(found: Sequence[Taught], first: int) -> float:
     """Mean of the `first` greatest scores: a skill shows in one n-gram of many windows, a sentence in many of few.
 
     At least what n-grams of LEAST windows come to: that some came up is nothing where none came before.
