@@ -19,7 +19,7 @@ from tenth.evidence.difference import diff, packet
 from tenth.evidence.difference.amplified import Written, grams
 from tenth.evidence.difference.attribution import Attributor
 from tenth.evidence.difference.mining import compare
-from tenth.evidence.difference.taught import Taught, level, taught
+from tenth.evidence.difference.taught import Taught, strength, taught
 from tenth.evidence.interval import Interval, Piece, read_interval
 from tenth.evidence.sealed import EvidenceError, Sealed
 from tenth.trainer.checkpoint import load_model
@@ -128,8 +128,8 @@ def test_how_many_windows_have_it_weighs_most_and_how_much_likelier_it_is_at_mos
     assert often.score == 8**3
     assert known.score == 3**3
     assert Taught((1, 2, 3), windows=8, gain=-1.0).score == 0.0
-    assert level([often, known], 5) == (8**3 + 3**3) / 5
-    assert level([], 5) == level([known], 5) == 3**3  # nothing before is no reason to call the first thing great
+    assert strength([often, known], 5) == (8**3 + 3**3) / 5
+    assert strength([], 5) == strength([known], 5) == 3**3  # nothing before is no reason to call the first thing great
 
 
 def test_what_is_new_in_the_intervals_text_is_found_and_weighed_by_what_was_learnt() -> None:
