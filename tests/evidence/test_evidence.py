@@ -8,6 +8,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,12 +16,14 @@ import pytest
 import torch
 
 from client.fake_supervisor import SOURCE, FakeSupervisor, write_listing
+from evidence.written_run import WrittenRun
 from tenth.evidence import bpb, completions
 from tenth.evidence.__main__ import main
 from tenth.evidence.bpb import Score, paired_difference, score, totals
 from tenth.evidence.sealed import Sealed, held_out_texts
 from tenth.trainer import tokenizer
 from tenth.trainer.checkpoint import load_model
+from tenth.trainer.errors import CheckpointError
 
 
 @pytest.fixture
@@ -57,8 +60,8 @@ def test_a_score_is_the_loss_computed_plainly(sealed: Sealed) -> None:
     for (_, content), got in zip(texts, score(sealed.checkpoint, texts), strict=True):
         ids = [text.separator, *text.encode([content])[0]]
         nats = 0.0
-        for at in range(0, len(ids) - 1, model.shape.context):
-            window = torch.tensor([ids[at : at + model.shape.context + 1]])
+        for at in range(0, len(ids) - 1, model.shape.context - 1):
+            window = torch.tensor([ids[at : at + model.shape.context]])
             logits = model.logits(model(window[:, :-1]))
             nats += float(torch.nn.functional.cross_entropy(logits[0], window[0, 1:], reduction="sum").detach())
         assert got.nats == pytest.approx(nats, rel=0.01)  # bfloat16 where the processor has it
@@ -85,6 +88,24 @@ def test_completions_stand_side_by_side_with_the_truth(sealed: Sealed) -> None:
     assert (document["prompt"] + document["truth"]) in (sealed.root / document["source"]).read_text()
     completions.main(sealed)
     assert json.loads((sealed.out / "completions.json").read_text()) == rows
+
+
+@pytest.mark.parametrize(("command", "file"), [(bpb.main, "documents.json"), (completions.main, "completions.json")])
+def test_what_the_previous_checkpoint_came_to_is_taken_from_its_own_gate(
+    sealed: Sealed, tmp_path: Path, command: Callable[[Sealed], None], file: str
+) -> None:
+    record = WrittenRun(tmp_path / "record")
+    first = replace(sealed, gate=1, checkpoint=sealed.previous, previous=None, out=record.gathering(1, "panel").out)
+    command(sealed)
+    asked_anew = json.loads((sealed.out / file).read_text())
+    command(first)
+    record.seal(first)
+    nowhere = replace(sealed, previous=tmp_path / "nowhere", out=record.gathering(2, "panel").out)
+    command(nowhere)
+    assert json.loads((nowhere.out / file).read_text()) == asked_anew
+    (first.out / file).write_text("[]")
+    with pytest.raises(CheckpointError):
+        command(nowhere)
 
 
 @pytest.mark.parametrize("command", [bpb.main, completions.main])

@@ -1,7 +1,8 @@
 """Bits per byte on documents that were never trained on, beside the previous checkpoint, with a standard error.
 
 Bits per byte does not depend on the tokenizer, so runs with different ones may be compared. The difference between two
-checkpoints is paired by document: what is hard for one is hard for both, and most of the spread cancels.
+checkpoints is paired by document: what is hard for one is hard for both, and most of the spread cancels. The documents
+are the same at every gate, so what the previous checkpoint came to is taken from the gate that it was sealed for.
 """
 
 from __future__ import annotations
@@ -10,19 +11,14 @@ import math
 from dataclasses import dataclass
 from pathlib import Path
 
-import torch
-
-from tenth.trainer import tokenizer
 from tenth.trainer.held_out import Document
-from tenth.trainer.model import Transformer
 
+from .questions.answers import Reader
 from .questions.paired import ratios
-from .reading import reader
-from .sealed import Sealed, held_out_texts, write
+from .sealed import Sealed, held_out_texts, write, written_before
 
-DOCUMENTS = 24
-CHARACTERS = 6_000  # of each document: bounds the command to seconds, and gives no document the word
-WINDOWS_AT_ONCE = 8
+DOCUMENTS = 32
+CHARACTERS = 1_500  # of each document: bounds the command to seconds, and gives no document the word
 
 
 @dataclass(frozen=True)
@@ -48,7 +44,7 @@ def main(sealed: Sealed) -> None:
         write(sealed, "No held-out documents: set data.held_out in the recipe.", {"documents": 0}, {})
         return
     now = score(sealed.checkpoint, texts)
-    before = score(sealed.previous, texts) if sealed.previous else None
+    before = (_scored_before(sealed, now) or score(sealed.previous, texts)) if sealed.previous else None
     metrics = totals(now)
     headline = f"{metrics['bits_per_byte']:.3f} bits per byte on {len(now)} held-out documents"
     if before:
@@ -76,40 +72,29 @@ def paired_difference(now: list[Score], before: list[Score]) -> tuple[float, flo
     return found.change, found.error if len(now) > 1 else 0.0
 
 
-@torch.no_grad()
 def score(checkpoint: Path, texts: list[tuple[Document, str]]) -> list[Score]:
     """Nats of each text in windows of the model's context; each window is read with no memory of the one before."""
-    model = reader(checkpoint)
-    text = tokenizer.from_file(checkpoint / "tokenizer.json")
-    rows = [[text.separator, *ids] for ids in text.encode([content for _, content in texts])]
-    windows = [(i, row[at : at + model.shape.context + 1])
-               for i, row in enumerate(rows) for at in range(0, len(row) - 1, model.shape.context)]  # fmt: skip
+    reader = Reader(checkpoint)
+    step = reader.model.shape.context - 1
+    rows = [[reader.text.separator, *ids] for ids in reader.text.encode([content for _, content in texts])]
+    windows = [(i, at) for i, row in enumerate(rows) for at in range(0, len(row) - 1, step)]
+    asked = [(rows[i][at : at + 1], rows[i][at + 1 : at + 1 + step]) for i, at in windows]
     nats = [0.0] * len(rows)
-    for start in range(0, len(windows), WINDOWS_AT_ONCE):
-        batch = windows[start : start + WINDOWS_AT_ONCE]
-        for (i, _), value in zip(batch, _window_nats(model, [ids for _, ids in batch], text.separator), strict=True):
-            nats[i] += value
+    for (i, _), answer in zip(windows, reader.read_tokens(asked), strict=True):
+        nats[i] += answer.nats
     return [Score(d.path, len(content.encode("utf-8")), len(row) - 1, value)
             for (d, content), row, value in zip(texts, rows, nats, strict=True)]  # fmt: skip
 
 
-def _window_nats(model: Transformer, windows: list[list[int]], padding: int) -> list[float]:
-    """Summed nats of each window; shorter ones are padded at the end, where nothing looks.
-
-    All to the full context: a processor's bfloat16 kernels are compiled anew for every size they meet.
-    """
-    longest = model.shape.context + 1
-    ids = torch.tensor([window + [padding] * (longest - len(window)) for window in windows])
-    lengths = torch.tensor([len(window) - 1 for window in windows])
-    logits = model.logits(model(ids[:, :-1])).float()
-    losses = logits.logsumexp(-1) - logits.gather(-1, ids[:, 1:, None]).squeeze(-1)
-    counted = torch.arange(longest - 1)[None] < lengths[:, None]
-    values: list[float] = (losses * counted).sum(1).double().tolist()
-    return values
+def _scored_before(sealed: Sealed, now: list[Score]) -> list[Score] | None:
+    """The previous checkpoint's scores from its own gate, if they are of these very texts."""
+    rows = {(row["path"], row["bytes"], row["tokens"]): row for row in written_before(sealed, "documents.json") or ()}
+    keys = [(one.path, one.bytes, one.tokens) for one in now]
+    return [Score(*key, rows[key]["nats"]) for key in keys] if rows.keys() >= set(keys) else None
 
 
 def _row(now: Score, before: Score | None) -> dict[str, str | int | float | None]:
     return {
-        "path": now.path, "bytes": now.bytes, "tokens": now.tokens, "bits_per_byte": round(now.bits_per_byte, 5),
-        "previous": round(before.bits_per_byte, 5) if before else None,
+        "path": now.path, "bytes": now.bytes, "tokens": now.tokens, "nats": now.nats,
+        "bits_per_byte": round(now.bits_per_byte, 5), "previous": round(before.bits_per_byte, 5) if before else None,
     }  # fmt: skip

@@ -1,7 +1,8 @@
 """What the model writes after fixed prompts, side by side with what the previous checkpoint wrote.
 
-Prompts are the charter's own and the beginnings of held-out documents, whose true continuation stands beside. All of it
-is model output: a claim, to be sanitised before any terminal or page.
+Prompts are the charter's own and the beginnings of held-out documents, whose true continuation stands beside. They and
+the seed are the same at every gate, so what the previous checkpoint wrote stands in the evidence of its own gate. All
+of it is model output: a claim, to be sanitised before any terminal or page.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ from tenth.trainer.checkpoint import load_model
 from tenth.trainer.generate import complete
 from tenth.trainer.recipe import load_recipe
 
-from .sealed import Sealed, held_out_texts, write
+from .sealed import Sealed, held_out_texts, write, written_before
 
 DOCUMENTS = 4
 PROMPT_CHARACTERS = 160
@@ -32,7 +33,9 @@ def main(sealed: Sealed) -> None:
     recipe = load_recipe(sealed.recipe).sample
     texts = [prompt for prompt, _, _ in prompts]
     now = _write(sealed.checkpoint, texts, recipe.temperature, recipe.top_k)
-    before = _write(sealed.previous, texts, recipe.temperature, recipe.top_k) if sealed.previous else None
+    before = None
+    if sealed.previous:
+        before = _written_before(sealed, texts) or _write(sealed.previous, texts, recipe.temperature, recipe.top_k)
     rows = []
     for i, (prompt, source, truth) in enumerate(prompts):
         row = {"prompt": prompt, "source": source, "truth": truth, "greedy": now[0][i], "sampled": now[1][i]}
@@ -62,6 +65,13 @@ def _write(checkpoint: Path, prompts: list[str], temperature: float, top_k: int)
     heats = [0.0] * len(prompts) + [temperature] * len(prompts)
     both = complete(model, text, prompts * 2, TOKENS, heats, top_k, SEED)  # in one batch: a step costs little more
     return both[: len(prompts)], both[len(prompts) :]
+
+
+def _written_before(sealed: Sealed, prompts: list[str]) -> tuple[list[str], list[str]] | None:
+    """The same of the previous checkpoint from its own gate, if it was given these prompts."""
+    rows = written_before(sealed, "completions.json") or []
+    same = [row["prompt"] for row in rows] == prompts
+    return ([row["greedy"] for row in rows], [row["sampled"] for row in rows]) if same else None
 
 
 def _repeated(texts: list[str]) -> float:

@@ -89,6 +89,22 @@ def log_of(sealed: Sealed) -> list[bytes]:
         raise EvidenceError("No evidence was made.", f"no log: {error!r}", "let a supervisor start this") from error
 
 
+def written_before(sealed: Sealed, file: str) -> Any:
+    """The JSON that this panel wrote into `file` at the gate before, as that gate was sealed last; None without any.
+
+    It stands in a dossier that everyone has consented to, so what was measured of `previous` there need not be again.
+    """
+    try:
+        lines = log_of(sealed)
+    except EvidenceError:
+        return None
+    for entry in map(json.loads, reversed(lines)):
+        if entry["event"] == "sealed" and entry["body"]["gate"] == sealed.gate - 1:
+            path = sealed.folder / entry["body"]["path"] / "evidence" / sealed.out.name / file
+            return json.loads(path.read_text("utf-8")) if path.is_file() else None
+    return None
+
+
 def agreed_files(sealed: Sealed) -> list[Path]:
     """The run's recipes and listings of data, as given and as adjusted.
 
