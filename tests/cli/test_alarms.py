@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import math
+import os
 import random
+import signal
 import sys
 from pathlib import Path
 
@@ -100,6 +103,27 @@ def test_a_charter_may_have_alarms_pull_the_cord(shell: Shell) -> None:
     assert status["alarms"]["newest"]["step"] in range(200, 203)
     assert status["alarms"]["followed"]
     assert "alarms" in shell("status").out
+
+
+def test_a_watcher_that_is_lost_is_missed(shell: Shell) -> None:
+    write_project(shell)
+    charter = shell.folder / "charter.toml"
+    charter.write_text(charter.read_text().replace("[quarantine]", '[watch]\nalarms = ["loss"]\n\n[quarantine]'))
+    run = Path(shell.begin()["path"])
+    shell.until(lambda _: raised.standing(run)["followed"])
+    os.kill(watcher_of(run), signal.SIGKILL)
+    shell.stance("HALTED")
+    assert [entry["body"]["by"]["name"] for entry in entries(run) if entry["event"] == "pulled"] == ["alarms"]
+    assert "the watcher of alarms ended with status -9" in (run / "alarms.log").read_text()
+
+
+def watcher_of(run: Path) -> int:
+    for folder in Path("/proc").glob("[0-9]*"):
+        with contextlib.suppress(OSError):
+            words = (folder / "cmdline").read_bytes().split(b"\0")
+            if b"alarms" in words and os.fsencode(run) in words:
+                return int(folder.name)
+    raise AssertionError("nobody watches")
 
 
 def entries(run: Path) -> list[dict[str, object]]:

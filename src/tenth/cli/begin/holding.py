@@ -57,12 +57,12 @@ def start(run: Path, *, exit_at_gate: bool = False) -> subprocess.Popen[bytes]:
 
 
 def _watch_for_alarms(run: Path) -> None:
-    """Start the watcher that the charter asks for; it ends with the supervisor, which does not wait for it."""
+    """Start the watcher that the charter asks for, and who misses it; both end with the supervisor."""
     if series := charters.parse((run / "charter.toml").read_bytes()).watch.alarms:
         named = [word for name in series for word in ("--of", name)]
         with (run / "alarms.log").open("ab") as output:
             subprocess.Popen(
-                [sys.executable, "-m", "tenth.cli", "alarms", str(run), "--pull", *named],
+                [sys.executable, "-m", "tenth.cli.judge.minding", str(run), *named],
                 stdin=subprocess.DEVNULL, stdout=output, stderr=output, start_new_session=True,
             )  # fmt: skip
 
