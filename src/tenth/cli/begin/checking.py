@@ -210,7 +210,7 @@ def _print_people(agreed: Charter) -> None:
     waits = "stands still" if agreed.watch.unwatched == "wait" else "goes on"
     click.echo(f"  while nobody watches, the run {waits}")
     if agreed.watch.alarms:
-        click.echo(f"  alarms of {words.names(agreed.watch.alarms)} pull the cord, and so does the end of their watcher")
+        click.echo(f"  alarms of {words.names(agreed.watch.alarms)} pull the cord; so does the end of their watcher")
 
 
 def _heading(text: str) -> None:
