@@ -31,7 +31,7 @@ DEPTHS = (1, 2, 3)
 ATTEMPTS = 8
 SOURCES = ("src/tenth/trainer/selfplay*.py", "environments/puzzles/*.py")
 RECIPE: dict[str, Any] = {
-    "model": {"depth": 4, "width": 128, "head_width": 32, "context": 320},
+    "model": {"depth": 2, "width": 128, "head_width": 32, "context": 320},
     "data": {"vocabulary": 512},
     "train": {"batch": 32, "threads": 1},
 }

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from functools import cache, cached_property
 from typing import Any
 
-from puzzles.operations import BY_NAME, KINDS, LIST, OPERATIONS, TEXT
+from puzzles.operations import BY_NAME, KINDS, LIST, NUMBER, OPERATIONS, TEXT
 from tenth.jail.wire import spell
 
 DEEPEST = 6
@@ -24,6 +24,12 @@ HELD_OUT = 0.2
 PROBES = 16
 """Inputs that a behaviour is told by."""
 LETTERS = "abcdefgeiouxyzABEXYZ"
+SHOWN: dict[str, tuple[Any, ...]] = {
+    LIST: ([3, -4, 8, 3], [7, -9, 2, 12], [5, -1, -6], [0, 11, 18, -3, 11]),
+    TEXT: ("BaxeYZo", "ubbiAgE", "cXfaaZ", "Eyozdux"),
+    NUMBER: (27, -46, 308, 155),
+}
+"""What every puzzle of a kind shows the answers to."""
 
 
 def draw(kind: str, rng: random.Random) -> Any:

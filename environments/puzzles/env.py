@@ -3,6 +3,7 @@
 * ``propose``: write a program. It must run, twice alike, not be constant, and do nothing that is held out.
 * ``deduce``: given a program and an input, say what it returns (JSON).
 * ``induce``: given inputs and outputs, write a program that does the same, also to inputs that were not shown.
+  The inputs shown are the same in every puzzle of a kind; the hidden ones are drawn for each.
 """
 
 from __future__ import annotations
@@ -51,7 +52,7 @@ class Puzzles:
             given = chains.draw(chain.kind, rng)
             prompt, meta = to_deduce(chain.source(), given), {"expected": chain(given)}
         else:
-            inputs = distinct(chain.kind, rng, SHOWN + HIDDEN)
+            inputs = inputs_of(chain.kind, rng)
             outputs = [chain(one) for one in inputs]
             prompt, meta = to_induce(inputs, outputs), {"inputs": inputs, "expected": outputs}
         facts = {**meta, "depth": depth, "chain": list(chain.names), "behaviour": chain.behaviour}
@@ -82,18 +83,19 @@ def to_propose(kind: str, depth: int) -> str:
 
 
 def to_deduce(source: str, given: Json) -> str:
-    return f"# deduce\n{source}# f({json.dumps(given)}) returns\n"
+    return f"# deduce\n{source}#f({spell(given)})==\n"
 
 
 def to_induce(inputs: Sequence[Json], outputs: Sequence[Json]) -> str:
-    """Only the first SHOWN are shown."""
+    """Only the first SHOWN are shown, without blanks: what is read again and again is short."""
     pairs = zip(inputs[:SHOWN], outputs[:SHOWN], strict=True)
-    return "# induce\n" + "".join(f"# f({json.dumps(one)}) == {json.dumps(value)}\n" for one, value in pairs)
+    return "# induce\n" + "".join(f"#f({spell(one)})=={spell(value)}\n" for one, value in pairs)
 
 
-def distinct(kind: str, rng: random.Random, count: int) -> list[Any]:
-    found: dict[str, Any] = {}
-    while len(found) < count:
+def inputs_of(kind: str, rng: random.Random) -> list[Any]:
+    """SHOWN that are the same for all programs of this kind, then HIDDEN others."""
+    found = {spell(one): one for one in chains.SHOWN[kind]}
+    while len(found) < SHOWN + HIDDEN:
         value = chains.draw(kind, rng)
         found.setdefault(spell(value), value)
     return list(found.values())

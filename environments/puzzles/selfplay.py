@@ -5,7 +5,6 @@ What a model proposed never runs here, only in the jail: its outputs are the jai
 
 from __future__ import annotations
 
-import json
 import random
 from collections.abc import Sequence
 from functools import cache
@@ -24,11 +23,16 @@ INDUCED = 0.6
 
 
 @cache
-def shallow() -> tuple[Chain, ...]:
-    """All programs of the warm start: up to two steps, none of them held out."""
-    every = (Chain(names) for depth in (1, 2) for names in product(BY_NAME, repeat=depth))
+def shallow() -> tuple[tuple[Chain, ...], ...]:
+    """All programs of the warm start, none of them held out: those of one step, and the many more of two."""
+    every = [[Chain(names) for names in product(BY_NAME, repeat=depth)] for depth in (1, 2)]
     return tuple(
-        one for one in every if one.fits() and one.deep() and not one.constant() and not chains.held_out(one.behaviour)
+        tuple(
+            one
+            for one in some
+            if one.fits() and one.deep() and not one.constant() and not chains.held_out(one.behaviour)
+        )
+        for some in every
     )
 
 
@@ -49,8 +53,9 @@ class SelfPlay:
 
     def given(self, rng: random.Random, n: int) -> list[Finding]:
         found = []
-        for chain in rng.choices(shallow(), k=n):
-            inputs = env.distinct(chain.kind, rng, env.SHOWN + env.HIDDEN)
+        for _ in range(n):
+            chain = rng.choice(shallow()[rng.randrange(2)])
+            inputs = env.inputs_of(chain.kind, rng)
             pairs = [(one, chain(one)) for one in inputs]
             about = {"takes": chain.kind, "gives": BY_NAME[chain.names[-1]].gives, "depth": chain.depth}
             proposal = Proposal(chain.source(), about)
@@ -75,13 +80,14 @@ class SelfPlay:
         return Proposal(Chain(tuple(names)).source(), {"takes": takes})
 
     def composed(self, rng: random.Random, depth: int, earlier: Sequence[Proposal]) -> Proposal | None:
-        first = rng.choice(earlier) if earlier else None
+        shorter = [one for one in earlier if one.about["depth"] < depth]
+        first = rng.choice(shorter) if shorter else None
         fitting = [
             one
-            for one in earlier
+            for one in shorter
             if first
             and one.about["takes"] == first.about["gives"]
-            and one.about["depth"] + first.about["depth"] <= depth
+            and one.about["depth"] + first.about["depth"] == depth
         ]
         if first is None or not fitting:
             return None
@@ -119,7 +125,7 @@ class SelfPlay:
         given, value = finding.examples[-1]
         return [
             Lesson(env.to_propose(proposal.about["takes"], finding.depth), proposal.source),
-            Lesson(env.to_deduce(proposal.source, given), json.dumps(value)),
+            Lesson(env.to_deduce(proposal.source, given), spell(value)),
         ]
 
     def held_out(self, depth: int, n: int) -> list[Task]:
@@ -130,7 +136,7 @@ def _inputs(proposal: Proposal) -> list[Json]:
     """What a puzzle made of it will show and hide: fixed by its source, unless they are given."""
     known: list[Json] | None = proposal.about.get("inputs")
     rng = random.Random(proposal.source)
-    return env.distinct(proposal.about["takes"], rng, env.SHOWN + env.HIDDEN) if known is None else known
+    return env.inputs_of(proposal.about["takes"], rng) if known is None else known
 
 
 def _finding(proposal: Proposal, first: Outcome, second: Outcome) -> Finding:

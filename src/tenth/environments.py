@@ -112,7 +112,7 @@ class SelfPlay(Protocol):
         """Drawn uniformly, without a model: the control."""
 
     def composed(self, rng: random.Random, depth: int, earlier: Sequence[Proposal]) -> Proposal | None:
-        """One earlier program after another, at most so deep; None where no two fit."""
+        """One earlier program after another, together so deep; None where no two fit."""
 
     def examine(self, proposals: Sequence[Proposal], jail: Jail) -> Sequence[Finding]:
         """Run each, twice. Raises JailError."""

@@ -117,10 +117,10 @@ class SelfPlayRecipe:
     proposer: str = "model"  # or "random" draws, "given" worked examples, or "none": no rounds at all
     steps: int = 2000
     warm: int = 0  # of these, the first ones learn from worked examples alone
-    every: int = 16  # steps from one round to the next
-    proposals: int = 128  # of a round
+    every: int = 32  # steps from one round to the next
+    proposals: int = 256  # of a round
     composed: float = 0.5  # share of them that is put together from earlier programs
-    puzzles: int = 32  # of a round, at most
+    puzzles: int = 16  # of a round, at most
     attempts: int = 4  # at each of them
     depth: int = 3  # steps that a program may have, to begin with
     tokens: int = 64  # that a program may have

@@ -23,6 +23,9 @@ Score = Callable[[Sequence[str]], list[float]]
 Fits = Callable[[Lesson], bool]
 """Whether prompt and completion have room in the model's context."""
 
+WORKED = 2_000
+"""Examples by which programs of the warm start become known."""
+
 
 @dataclass
 class Round:
@@ -39,6 +42,8 @@ class Round:
 
     def play(self) -> None:
         """Leaves lessons, programs and counts in the memory."""
+        if not self.memory.rounds:
+            self._begin()
         puzzles = self._found()
         tasks = [self.game.puzzle(one) for one in puzzles]
         again = [task for task in tasks for _ in range(self.recipe.attempts)]
@@ -51,6 +56,12 @@ class Round:
         self._relabel(again, texts, verdicts)
         self._account(puzzles, verdicts)
         self.memory.rounds += 1
+
+    def _begin(self) -> None:
+        """What worked examples do is nothing new, and can be composed."""
+        for one in self.game.given(self.rng, WORKED):
+            if one.behaviour not in self.memory.known:
+                self.memory.keep(one.proposal, one.behaviour)
 
     # --- propose ------------------------------------------------------------------------------------------------------
 
@@ -68,13 +79,13 @@ class Round:
         )  # fmt: skip
         fresh = []
         for one in findings:
-            if one.sound and self._has_room(one) and one.depth <= self.memory.cap:
-                if one.behaviour in self.memory.known:
-                    self.memory.count(repeated=1)
-                    continue
+            if self._is_new(one):
                 self.memory.keep(one.proposal, one.behaviour)
                 fresh.append(one)
-        self.memory.count(accepted=len(fresh))
+        self.memory.count(
+            accepted=len(fresh),
+            repeated=sum(one.sound and one.behaviour in self.memory.known for one in findings) - len(fresh),
+        )
         self.rng.shuffle(fresh)
         if self.guide:
             fresh = self._by_worth(fresh, self.guide([one.proposal.source for one in fresh]))
@@ -83,9 +94,9 @@ class Round:
         return fresh[: r.puzzles]
 
     def _proposals(self) -> list[Proposal]:
-        """Half asks for programs as deep as the cap, the others for any depth."""
+        """Three of four ask for programs as deep as the cap, the others for any depth."""
         r, cap = self.recipe, self.memory.cap
-        depths = [cap if self.rng.random() < 0.5 else self.rng.randint(1, cap) for _ in range(r.proposals)]
+        depths = [cap if self.rng.random() < 0.75 else self.rng.randint(1, cap) for _ in range(r.proposals)]
         if r.proposer == "random":
             return [self.game.drawn(self.rng, depth) for depth in depths]
         earlier = self.memory.earlier()
@@ -101,6 +112,11 @@ class Round:
         drawn = [self.rng.random() ** (1 / max(one, 1e-6)) for one in worth]
         return [fresh[place] for place in sorted(range(len(fresh)), key=lambda place: -drawn[place])]
 
+    def _is_new(self, finding: Finding) -> bool:
+        """Sound, not too deep, and doing what nothing known does."""
+        known = finding.behaviour in self.memory.known
+        return finding.sound and not known and finding.depth <= self.memory.cap and self._has_room(finding)
+
     def _has_room(self, finding: Finding) -> bool:
         return self.fits(self.game.solution(finding, finding.proposal.source))
 
@@ -115,7 +131,7 @@ class Round:
         self.memory.pose(task, weight)
         if self.recipe.proposer == "model":
             for lesson in self.game.lessons(finding):
-                self._learn(lesson, weight / 2)
+                self._learn(lesson, weight / 4)
 
     def _relabel(self, tasks: Sequence[Task], texts: Sequence[str], verdicts: Sequence[Verdict]) -> None:
         """A wrong program is right for the puzzle that its own outputs make: at most one for each puzzle."""
@@ -124,8 +140,9 @@ class Round:
             if verdict.score < 1 and verdict.evidence["jail"] == RETURNED:
                 wrong.setdefault(task.id, self.game.hindsight(task, text))
         for one in self.game.examine(list({one.source: one for one in wrong.values()}.values()), self.jail):
-            if one.sound and one.depth <= self.memory.cap and self._has_room(one):
+            if self._is_new(one):
                 self.memory.count(relabelled=1)
+                self.memory.keep(one.proposal, one.behaviour)
                 self._learn(self.game.solution(one, one.proposal.source), learnability(0, self.recipe.attempts))
 
     def _learn(self, lesson: Lesson, weight: float) -> None:
