@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -41,19 +42,43 @@ name_option = click.option(
 )
 
 
+@dataclass(frozen=True)
+class Signing:
+    """How a verb signs: with which key, whether it asks first, whether for real, and how it says what it did."""
+
+    chosen: Chosen
+    yes: bool
+    dry_run: bool
+    as_json: bool
+
+
 def key_options(command: F) -> F:
     """``--key``, ``--as`` and ``--passphrase-file``, handed on as ``chosen``."""
+    options = (
+        click.option("--passphrase-file", type=FILE, help="A file that holds the key's passphrase."),
+        click.option("--as", "person", metavar="NAME", help="Which signatory signs, when keys of several lie here."),
+        click.option("--key", type=FILE, help="The Ed25519 private key to sign with, such as ~/.ssh/id_ed25519."),
+    )
+    return _folded(command, "chosen", Chosen, ("key", "person", "passphrase_file"), options)
 
-    def wrapped(*args: Any, key: Path | None, person: str | None, passphrase_file: Path | None, **kwargs: Any) -> Any:
-        return command(*args, chosen=Chosen(key, person, passphrase_file), **kwargs)
+
+def signing_options(command: F) -> F:
+    """Those of ``key_options``, ``--yes``, ``--dry-run`` and ``--json``, handed on together as ``how``."""
+    options = (json_option, dry_run_option, yes_option)
+    return key_options(_folded(command, "how", Signing, ("chosen", "yes", "dry_run", "as_json"), options))
+
+
+def _folded(
+    command: F, name: str, make: Callable[..., Any], parts: Sequence[str], options: Sequence[Callable[[Any], Any]]
+) -> F:
+    """The command with these options, whose values it is given as one argument."""
+
+    def wrapped(*args: Any, **kwargs: Any) -> Any:
+        return command(*args, **{name: make(*(kwargs.pop(part) for part in parts))}, **kwargs)
 
     wrapped.__name__, wrapped.__doc__ = command.__name__, command.__doc__
     if hasattr(command, "__click_params__"):
         wrapped.__click_params__ = command.__click_params__  # type: ignore[attr-defined]
-    for option in (
-        click.option("--passphrase-file", type=FILE, help="A file that holds the key's passphrase."),
-        click.option("--as", "person", metavar="NAME", help="Which signatory signs, when keys of several lie here."),
-        click.option("--key", type=FILE, help="The Ed25519 private key to sign with, such as ~/.ssh/id_ed25519."),
-    ):
+    for option in options:
         wrapped = option(wrapped)
     return wrapped  # type: ignore[return-value]

@@ -14,8 +14,7 @@ import click
 from tenth.cli import words
 from tenth.cli.find import find_run
 from tenth.cli.gate import drilled, signing
-from tenth.cli.options import dry_run_option, json_option, key_options, note_option, run_argument, yes_option
-from tenth.cli.people import Chosen
+from tenth.cli.options import Signing, note_option, run_argument, signing_options
 from tenth.cli.replay import Replay
 from tenth.drills import answers
 from tenth.errors import Unlawful, WrongInput
@@ -39,18 +38,15 @@ from tenth.state import TABLE
     help="Ask for this evidence too, at every gate to come.",
 )
 @click.option("--new-key", is_flag=True, help="Allow --set to set a key that the recipe does not have.")
-@key_options
 @note_option
-@yes_option
-@dry_run_option
-@json_option
+@signing_options
 def adjust_command(
     run: str | None, settings: Sequence[str], exclude: Sequence[str], dropped: Sequence[str], added: Sequence[str],
-    new_key: bool, chosen: Chosen, note: str, yes: bool, dry_run: bool, as_json: bool,
+    new_key: bool, note: str, how: Signing,
 ) -> int:  # fmt: skip
     """Change the recipe, the documents or the evidence, signed. All consents are void; a new dossier is gathered."""
     patch = check_patch(_patch(settings, exclude, dropped, added))
-    found = changeable(run, "adjusted", as_json)
+    found = changeable(run, "adjusted", how)
     known = {panel.name for panel in found.history.evidence} | {panel.name for panel in found.history.charter.evidence}
     for name in dropped:
         if name not in known:
@@ -59,59 +55,50 @@ def adjust_command(
     if not new_key:
         _known_keys(found, patch.get("recipe", {}))
     what = f"adjusts: {words.patch_words(patch)}"
-    return speak(found, "adjusted", what, chosen, note, patch, yes=yes, dry_run=dry_run, as_json=as_json)
+    return speak(found, "adjusted", what, note, patch, how)
 
 
 @click.command("reopen")
 @run_argument
-@key_options
 @note_option
-@yes_option
-@dry_run_option
-@json_option
-def reopen_command(run: str | None, chosen: Chosen, note: str, yes: bool, dry_run: bool, as_json: bool) -> int:
+@signing_options
+def reopen_command(run: str | None, note: str, how: Signing) -> int:
     """After a halt, back to a gate. Nothing starts by it: everyone is asked for their consent again."""
-    found = changeable(run, "reopened", as_json)
+    found = changeable(run, "reopened", how)
     what = "reopens the run: evidence is gathered, and everyone is asked again"
-    return speak(found, "reopened", what, chosen, note, None, yes=yes, dry_run=dry_run, as_json=as_json)
+    return speak(found, "reopened", what, note, None, how)
 
 
 @click.command("close")
 @run_argument
-@key_options
 @note_option
-@yes_option
-@dry_run_option
-@json_option
-def close_command(run: str | None, chosen: Chosen, note: str, yes: bool, dry_run: bool, as_json: bool) -> int:
+@signing_options
+def close_command(run: str | None, note: str, how: Signing) -> int:
     """Abandon the run, for good. Nothing can follow.
 
     To release the model instead, no verb is needed: it happens when every signatory consents at the last gate.
     """
-    found = changeable(run, "closed", as_json)
+    found = changeable(run, "closed", how)
     what = "abandons the run: it ends here, for good, and its model is not released"
-    return speak(found, "closed", what, chosen, note, None, yes=yes, dry_run=dry_run, as_json=as_json)
+    return speak(found, "closed", what, note, None, how)
 
 
 @click.command("note")
 @run_argument
 @click.option("-m", "--message", "text", required=True, metavar="TEXT", help="What is to be remembered.")
-@key_options
-@yes_option
-@dry_run_option
-@json_option
-def note_command(run: str | None, text: str, chosen: Chosen, yes: bool, dry_run: bool, as_json: bool) -> int:
+@signing_options
+def note_command(run: str | None, text: str, how: Signing) -> int:
     """Put a signed text of at most 2,000 characters on record, at any moment. It changes nothing else."""
     if not text.strip():
         raise WrongInput("this note is refused", "it is empty", "write what is to be remembered")
-    found = changeable(run, "noted", as_json)
+    found = changeable(run, "noted", how)
     what = f"notes: “{plain(text, limit=500)}”"
-    return speak(found, "noted", what, chosen, text, None, yes=yes, dry_run=dry_run, as_json=as_json)
+    return speak(found, "noted", what, text, None, how)
 
 
-def changeable(run: str | None, event: str, as_json: bool) -> Replay:
+def changeable(run: str | None, event: str, how: Signing) -> Replay:
     """The run, verified, where the law allows ``event`` now. Raises BrokenPromise or Unlawful."""
-    found = signing.checked(Path(find_run(run, quiet=as_json)))
+    found = signing.checked(Path(find_run(run, quiet=how.as_json)))
     state = found.history.state
     if state.stance not in TABLE[event].sources:
         allowed = ", ".join(sorted(stance.value for stance in TABLE[event].sources))
@@ -120,29 +107,18 @@ def changeable(run: str | None, event: str, as_json: bool) -> Replay:
     return found
 
 
-def speak(
-    found: Replay,
-    event: str,
-    what: str,
-    chosen: Chosen,
-    note: str,
-    patch: Any,
-    *,
-    yes: bool,
-    dry_run: bool,
-    as_json: bool,
-) -> int:
+def speak(found: Replay, event: str, what: str, note: str, patch: Any, how: Signing) -> int:
     """Sign this event for this moment, and hand it in. Returns the exit code."""
     if event in answers.NOTICED:
-        done = drilled.answer_first(found, event, chosen, note, patch, what, yes=yes, dry_run=dry_run, as_json=as_json)
+        done = drilled.answer_first(found, event, note, how, patch, what)
         if done is not None:
             return done
-    who, envelope = signing.make(found, event, chosen, note, patch)
+    who, envelope = signing.make(found, event, how.chosen, note, patch)
     lines = [f"{who} {what}", f"  run     {found.history.run}", f"  anchor  {found.history.state.anchor}"]
-    if dry_run:
-        return signing.rehearse(lines, envelope, who, event, as_json=as_json)
-    signing.confirm(lines, yes=yes, quiet=as_json)
-    return signing.hand_in(str(found.path), envelope, who, event, as_json=as_json)
+    if how.dry_run:
+        return signing.rehearse(lines, envelope, who, event, as_json=how.as_json)
+    signing.confirm(lines, yes=how.yes, quiet=how.as_json)
+    return signing.hand_in(str(found.path), envelope, who, event, as_json=how.as_json)
 
 
 def _patch(

@@ -12,8 +12,9 @@ import click
 
 from tenth.cli import wire
 from tenth.cli.gate import signing
+from tenth.cli.options import Signing
 from tenth.cli.outcome import DONE, emit
-from tenth.cli.people import Chosen, keys_here, signer
+from tenth.cli.people import keys_here, signer
 from tenth.cli.replay import Replay
 from tenth.drills import answers, packet
 from tenth.drills.packet import Drill
@@ -62,10 +63,7 @@ def in_place(found: Replay, drill: Drill) -> Iterator[Replay]:
         yield replace(found, path=path, history=history)
 
 
-def answer_first(
-    found: Replay, event: str, chosen: Chosen, note: str, patch: Any = None, what: str = "", *, yes: bool,
-    dry_run: bool, as_json: bool,
-) -> int | None:  # fmt: skip
+def answer_first(found: Replay, event: str, note: str, how: Signing, patch: Any = None, what: str = "") -> int | None:
     """Sign the drill of this gate in its place, and be told. None where whoever signs has none to answer.
 
     What they sign is never handed to the supervisor, who could not accept it; a note of it is. So that nobody changes
@@ -73,29 +71,29 @@ def answer_first(
     """
     if packet.find(found.path, found.history.dossier) is None:
         return None
-    who, _ = signer(found.history.charter.signatories, chosen)
+    who, _ = signer(found.history.charter.signatories, how.chosen)
     drill = asks(found, who)
     before = answers.kept(drill, who) if drill else {}
     if drill is None or (what and "shown" not in before):
         return None
-    if "answer" in before and not dry_run:  # it was told, and could not be put on record
-        return _told(found, drill, who, chosen, before, as_json=as_json)
+    if "answer" in before and not how.dry_run:  # it was told, and could not be put on record
+        return _told(found, drill, who, before, how)
     drill.judge(event, note)
     with in_place(found, drill) as shown:
-        _, envelope = signing.make(shown, event, chosen, note, patch)
+        _, envelope = signing.make(shown, event, how.chosen, note, patch)
         lines = [f"{who} {what}"] if what else signing.describe(shown, event, who)
-        if dry_run:
-            return signing.rehearse(lines, envelope, who, event, as_json=as_json)
-    signing.confirm(lines, yes=yes, quiet=as_json)
+        if how.dry_run:
+            return signing.rehearse(lines, envelope, who, event, as_json=how.as_json)
+    signing.confirm(lines, yes=how.yes, quiet=how.as_json)
     envelope.pop("share", None)
-    return _told(found, drill, who, chosen, answers.keep(drill, who, event, envelope, note), as_json=as_json)
+    return _told(found, drill, who, answers.keep(drill, who, event, envelope, note), how)
 
 
-def _told(found: Replay, drill: Drill, who: str, chosen: Chosen, kept: Mapping[str, Any], *, as_json: bool) -> int:
+def _told(found: Replay, drill: Drill, who: str, kept: Mapping[str, Any], how: Signing) -> int:
     """Put the answer on record, and say what it was about."""
-    _, envelope = signing.make(found, "noted", chosen, answers.text(kept))
+    _, envelope = signing.make(found, "noted", how.chosen, answers.text(kept))
     index = wire.ask(found.path, do="submit", envelope=envelope, share=None)["index"]
-    if as_json:
+    if how.as_json:
         emit({"signatory": who, "drill": {**kept["answer"], "planted": drill.planted}, "index": index})
         return DONE
     click.echo(answers.told(drill, kept))

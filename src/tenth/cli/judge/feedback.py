@@ -14,7 +14,16 @@ from tenth.cli import words
 from tenth.cli.find import find_run
 from tenth.cli.gate import changing
 from tenth.cli.live.screen import on_terminal
-from tenth.cli.options import FILE, dry_run_option, json_option, key_options, note_option, run_argument, yes_option
+from tenth.cli.options import (
+    FILE,
+    Signing,
+    dry_run_option,
+    json_option,
+    key_options,
+    note_option,
+    run_argument,
+    signing_options,
+)
 from tenth.cli.outcome import DONE, emit
 from tenth.cli.people import Chosen, key_folder, signer, unlock
 from tenth.errors import BadKey, WrongInput
@@ -177,31 +186,25 @@ def _write(rows: list[dict[str, object]], output: Path) -> None:
     help="Samples of so many tenths, the newest.",
 )
 @click.option("--keep", is_flag=True, help="Train on the batches that the recipe names already as well.")
-@key_options
 @note_option
-@yes_option
-@dry_run_option
-@json_option
-def seal(
-    run: str | None, view: str, tenths: int, keep: bool, chosen: Chosen, note: str, yes: bool, dry_run: bool,
-    as_json: bool,
-) -> int:  # fmt: skip
+@signing_options
+def seal(run: str | None, view: str, tenths: int, keep: bool, note: str, how: Signing) -> int:
     """At a gate or after a halt: make a batch of what was judged, and sign the adjustment that hands it to training.
 
     The batch lies in the run's folder under its digest; the recipe's key feedback.batches names it, so every dossier
     and every consent covers it. All consents are void, as with every adjustment.
     """
-    found = changing.changeable(run, "adjusted", as_json)
+    found = changing.changeable(run, "adjusted", how)
     history = found.history
     table = Table(found.path, history.run, people(history.charter))
     table.update()
     made = batch.Made(view, history.state.gate - tenths, table.counts)
-    digest, told = batch.write(table, made, dry_run=dry_run)
+    digest, told = batch.write(table, made, dry_run=how.dry_run)
     before = batch.of_recipe(tomllib.loads((found.path / history.recipe_file()).read_text())) if keep else []
     patch = {"recipe": {batch.KEY: [*(name for name in before if name != digest), digest]}}
     said = f"{told}. {note}".strip(". ")[:MAX_NOTE]
     what = f"hands a batch of feedback to training: {told}"
-    return changing.speak(found, "adjusted", what, chosen, said, patch, yes=yes, dry_run=dry_run, as_json=as_json)
+    return changing.speak(found, "adjusted", what, said, patch, how)
 
 
 def _desk(run: str | None) -> tuple[Desk, Charter]:

@@ -13,9 +13,9 @@ from rich.table import Table
 
 from tenth.cli.find import find_run
 from tenth.cli.gate import changing
-from tenth.cli.options import dry_run_option, json_option, key_options, run_argument, yes_option
+from tenth.cli.options import Signing, run_argument, signing_options
 from tenth.cli.outcome import DONE, emit
-from tenth.cli.people import Chosen, home, signer
+from tenth.cli.people import home, signer
 from tenth.encoding import canonical, digest, write_durably
 from tenth.errors import Unlawful, WrongInput
 from tenth.forecasts import record, scored, sealed
@@ -37,14 +37,10 @@ LEVELS = (0.05, 0.5, 0.95)
 )
 @click.option("--halted", type=click.FloatRange(0, 1), help="How likely the run is stopped before that gate, 0 to 1.")
 @click.option("--reveal", is_flag=True, help="Open your forecasts of gates that are reached.")
-@key_options
-@yes_option
-@dry_run_option
-@json_option
+@signing_options
 def forecast_command(
-    run: str | None, expected: tuple[str, ...], halted: float | None, reveal: bool, chosen: Chosen, yes: bool,
-    dry_run: bool, as_json: bool,
-) -> int:  # fmt: skip
+    run: str | None, expected: tuple[str, ...], halted: float | None, reveal: bool, how: Signing
+) -> int:
     """Foretell the next gate of RUN, or, without options, see how forecasts came.
 
     A forecast is sealed in the log by its digest, and lies in your home until you reveal it. It counts if it was filed
@@ -53,12 +49,12 @@ def forecast_command(
     if expected or halted is not None:
         if reveal:
             raise click.UsageError("--reveal opens earlier forecasts: say it alone")
-        return _file(run, expected, halted, chosen, yes=yes, dry_run=dry_run, as_json=as_json)
+        return _file(run, expected, halted, how)
     if reveal:
-        return _reveal(run, chosen, yes=yes, dry_run=dry_run, as_json=as_json)
-    rows = scored.rows(record.read(Path(find_run(run, quiet=as_json))))
+        return _reveal(run, how)
+    rows = scored.rows(record.read(Path(find_run(run, quiet=how.as_json))))
     totals = scored.totals(rows)
-    if as_json:
+    if how.as_json:
         emit({"forecasts": [vars(row) for row in rows], "totals": totals})
     else:
         _show(rows, totals)
@@ -69,23 +65,20 @@ def _folder() -> Path:
     return home() / "forecasts"
 
 
-def _file(
-    run: str | None, expected: Sequence[str], halted: float | None, chosen: Chosen, *, yes: bool, dry_run: bool,
-    as_json: bool,
-) -> int:  # fmt: skip
-    found = changing.changeable(run, "noted", as_json)
+def _file(run: str | None, expected: Sequence[str], halted: float | None, how: Signing) -> int:
+    found = changing.changeable(run, "noted", how)
     gate, gates = found.history.state.gate + 1, found.history.state.gates
     if gate > gates:
         raise Unlawful("there is nothing to foretell", f"gate {gates} is the last one", "tenth forecast")
     panels = {panel.name for panel in (*found.history.evidence, *found.history.charter.evidence)}
     quantiles = dict(_expected(text, panels) for text in expected)
     told = sealed.content(found.history.run, gate, quantiles, {} if halted is None else {record.HALTED: halted})
-    if not dry_run:
+    if not how.dry_run:
         _folder().mkdir(mode=0o700, parents=True, exist_ok=True)
         write_durably(_folder() / f"{digest(canonical(dict(told)))}.json", canonical(dict(told)), mode=0o600)
     what = f"files a sealed forecast of gate {gate}"
     said = sealed.commitment(told)
-    return changing.speak(found, "noted", what, chosen, said, None, yes=yes, dry_run=dry_run, as_json=as_json)
+    return changing.speak(found, "noted", what, said, None, how)
 
 
 def _expected(text: str, panels: set[str]) -> tuple[str, Told]:
@@ -100,10 +93,10 @@ def _expected(text: str, panels: set[str]) -> tuple[str, Told]:
     return name, Told.read(dict(zip(map(str, LEVELS), given, strict=True)))
 
 
-def _reveal(run: str | None, chosen: Chosen, *, yes: bool, dry_run: bool, as_json: bool) -> int:
-    found = changing.changeable(run, "noted", as_json)
+def _reveal(run: str | None, how: Signing) -> int:
+    found = changing.changeable(run, "noted", how)
     known = record.read(found.path)
-    who, _ = signer(found.history.charter.signatories, chosen)
+    who, _ = signer(found.history.charter.signatories, how.chosen)
     mine = [one for one in known.filed.values() if one.by == who and one.content is None and one.gate <= known.gate]
     if not mine:
         raise WrongInput("nothing was revealed", f"{who} has no sealed forecast of a gate that is reached")
@@ -116,7 +109,7 @@ def _reveal(run: str | None, chosen: Chosen, *, yes: bool, dry_run: bool, as_jso
             raise WrongInput(f"the forecast of gate {one.gate} is not here", f"{file}: {error.strerror}", do) from None
         what = f"reveals the forecast of gate {one.gate}"
         said = sealed.revelation(told)
-        changing.speak(found, "noted", what, chosen, said, None, yes=yes, dry_run=dry_run, as_json=as_json)
+        changing.speak(found, "noted", what, said, None, how)
     return DONE
 
 
