@@ -50,7 +50,6 @@ FOLDERS = ("_inductor", "_dynamo", "distributed", "nn", "fx")  # of PyTorch's so
 BATCH, CONTEXT = 16, 128
 SHARES = (0.01, 0.003)  # of the interval's tokens that are planted
 FEWER = 0.001  # of more organisms, which are reported apart
-DOCUMENTS_OF_EACH = 15.0  # seconds for the documents behind a surprise
 PLANTED = "planted"
 
 
@@ -65,6 +64,7 @@ class Bench:
     held_out: NDArray[np.int64]
     earlier: Transformer = field(init=False)
     before: Transformer = field(init=False)
+    placebo: packet.Kept = field(init=False)
     memory: dict[str, torch.Tensor] = field(init=False)
 
     def windows(self, steps: range) -> tuple[NDArray[np.int64], list[Piece]]:
@@ -128,6 +128,9 @@ def prepare(corpus: Corpus, number: int) -> Bench:
     bench.earlier = copy.deepcopy(master).eval()
     bench.memory = bench.train(master, bench.windows(range(BASE, BASE + INTERVAL))[0], memory)
     bench.before = master.eval()
+    earlier = bench.windows(range(BASE + INTERVAL))[0]
+    placebo = Interval(earlier[BASE * BATCH :], (), earlier[: BASE * BATCH], INTERVAL * BATCH)
+    bench.placebo = packet.look(bench.before, bench.earlier, placebo, held_out).kept
     return bench
 
 
@@ -227,8 +230,7 @@ def judge(bench: Bench, number: int, kind: str | None, share: float) -> Verdict:
     began = time.process_time()
     earlier = bench.windows(range(BASE + INTERVAL))[0]
     interval = Interval(windows, tuple(pieces), earlier, len(windows))
-    placebo = Interval(earlier[BASE * BATCH :], (), earlier[: BASE * BATCH], INTERVAL * BATCH)
-    found = packet.look([now.eval(), bench.before, bench.earlier], [interval, placebo], bench.held_out)
+    found = packet.look(now.eval(), bench.before, interval, bench.held_out, bench.placebo)
     seconds = time.process_time() - began
     verdict = Verdict(
         found.flagged,
@@ -246,8 +248,8 @@ def judge(bench: Bench, number: int, kind: str | None, share: float) -> Verdict:
     seen = found.flagged and bool(hits or any(one.tokens in mine for one in found.taught[: packet.SURPRISES]))
     if not hits:
         return replace(verdict, seen=seen)
-    asked = Attributor(bench.before, interval, DOCUMENTS_OF_EACH)
-    drivers, passages = asked.drivers(*packet.question(found.texts, hits[0]))
+    asked = Attributor(bench.before, interval)
+    drivers, passages = asked.drivers(*packet.question(found.texts, hits[0]), packet.PASSAGES)
     first_ones = [driver.piece.document for driver in drivers[: len(documents)]]
     return replace(
         verdict, seen=seen, precision=first_ones.count(PLANTED) / len(documents),

@@ -22,7 +22,6 @@ from live import DEMO_ENV, Live, back_ends
 from oversight_cost import MORE
 from record import Record, options, workplace
 
-from tenth.evidence.difference import packet as diff
 from tenth.trainer.presets import parameters
 from tenth.trainer.recipe import load_recipe
 
@@ -72,7 +71,7 @@ def main() -> None:
     )  # fmt: skip
     record.figure(f"the same: one packet, {about}", "device-seconds", {"n": 1, "once": round(sum(spent.values()), 1)})
     looked = found["metrics"].get("passages_looked_at")
-    record.detail(device_seconds=spent, diff=found["metrics"], seconds_for_each_question=diff.SECONDS, looked_at=looked)
+    record.detail(device_seconds=spent, diff=found["metrics"], looked_at=looked)
     record.finish()
 
 

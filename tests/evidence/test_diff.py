@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import json
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +15,7 @@ import torch
 
 from client.fake_supervisor import FakeSupervisor
 from evidence.small_run import passed
+from evidence.written_run import WrittenRun
 from tenth.evidence.difference import diff, packet
 from tenth.evidence.difference.amplified import Written, grams
 from tenth.evidence.difference.attribution import Attributor
@@ -63,28 +64,51 @@ def test_the_interval_is_what_was_read_between_the_two_checkpoints(sealed: Seale
         assert len(tokens) <= len(document)
 
 
-def test_a_gate_shows_a_packet_beside_its_placebo(sealed: Sealed, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.fixture
+def after_another(sealed: Sealed, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Sealed:
+    """The third gate of a record in which the second was sealed with a diff."""
     monkeypatch.setattr(packet, "TEXTS", 16)
-    diff.main(sealed)
-    found = summary(sealed)
+    assert sealed.previous is not None
+    record = WrittenRun(tmp_path / "record")
+    first = sealed.previous.with_name("01")
+    second = replace(sealed, gate=2, checkpoint=sealed.previous, previous=first, out=record.gathering(2, "diff").out)
+    diff.main(second)
+    record.seal(second)
+    return replace(sealed, out=record.gathering(3, "diff").out)
+
+
+def test_a_gate_shows_a_packet_beside_its_placebo(after_another: Sealed) -> None:
+    diff.main(after_another)
+    found, before = summary(after_another), after_another.folder / "gates/02/evidence/diff"
     titles = [table["title"] for table in found["tables"]]
     assert any("placebo" in title for title in titles)
-    assert found["metrics"]["placebo_kl"] > 0
     for table in found["tables"]:
         assert all(len(row) == len(table["columns"]) for row in table["rows"])
-    first = (sealed.out / "summary.json").read_bytes()
-    diff.main(sealed)
-    assert (sealed.out / "summary.json").read_bytes() == first
+    first = (after_another.out / "summary.json").read_bytes()
+    diff.main(after_another)
+    assert (after_another.out / "summary.json").read_bytes() == first
+    then = json.loads((before / "summary.json").read_text())
+    for name in ("kl", "surprise", "taught"):
+        assert found["metrics"][f"placebo_{name}"] == then["metrics"][name]
+    assert found["tables"][1]["rows"] == then["tables"][0]["rows"]
+    layers, its = (one["tables"][-2]["rows"] for one in (found, then))
+    assert [row[2] for row in layers] == [row[1] for row in its]
+
+
+def test_a_placebo_of_another_phase_is_none(after_another: Sealed) -> None:
+    kept = after_another.folder / "gates/02/evidence/diff/kept.json"
+    kept.write_text(json.dumps({**json.loads(kept.read_text()), "phase": "sft"}))
+    diff.main(after_another)
+    assert "placebo_kl" not in summary(after_another)["metrics"]
 
 
 def test_without_a_placebo_nothing_is_flagged_and_it_is_said(sealed: Sealed, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(packet, "TEXTS", 16)
-    assert sealed.previous is not None
-    diff.main(Sealed(**(vars(sealed) | {"gate": 2})))  # there is no checkpoint 00
+    diff.main(sealed)  # there is no record of a gate before
     found = summary(sealed)
     assert "placebo_kl" not in found["metrics"]
     assert found["metrics"]["flagged"] == 0
-    assert "No interval before" in found["headline"] or "nothing that earlier text lacks" in found["headline"]
+    assert "No interval before" in found["headline"] or "Nothing new stands" in found["headline"]
 
 
 @pytest.mark.parametrize("missing", [{"checkpoint": None, "previous": None}, {"previous": None}])
@@ -96,7 +120,7 @@ def test_the_first_gates_have_nothing_to_compare(sealed: Sealed, missing: dict[s
 def test_a_checkpoint_against_itself_has_not_changed(sealed: Sealed) -> None:
     assert sealed.checkpoint is not None
     model = load_model(sealed.checkpoint)
-    (change,) = compare([model, model], np.arange(66).reshape(2, 33))
+    change = compare(model, model, np.arange(66).reshape(2, 33))
     assert change.kl.max() == 0
     assert change.gained.sum() == change.lost.sum() == 0
     assert change.nats[0] == change.nats[1]
@@ -108,7 +132,7 @@ def test_a_model_that_gives_no_numbers_is_refused_in_words() -> None:
     broken = copy.deepcopy(model)
     broken.model.norm.weight.data.fill_(math.nan)
     with pytest.raises(EvidenceError, match="not finite"):
-        packet.look([broken, model], [Interval(windows, (), windows, 8)], windows)
+        packet.look(broken, model, Interval(windows, (), windows, 8), windows)
 
 
 def test_an_n_gram_counts_once_a_text_and_not_if_earlier_text_has_it() -> None:
@@ -199,8 +223,8 @@ def organisms() -> dict[bool, Organism]:
         pieces = tuple(Piece(i, 0, 25, "odd" if planted and i % 20 == 0 and i < 480 else "even") for i in range(480))
         interval = Interval(windows, pieces, np.concatenate([earlier, before]), len(windows))
         placebo = Interval(before, (), earlier, len(before))
-        found = packet.look([now, model, base], [interval, placebo], held_out)
-        made[planted] = Organism(found, packet.explain(model, interval, found, seconds=60.0) if planted else [])
+        found = packet.look(now, model, interval, held_out, packet.look(model, base, placebo, held_out).kept)
+        made[planted] = Organism(found, packet.explain(model, interval, found) if planted else [])
     return made
 
 
@@ -218,7 +242,7 @@ def test_the_loss_does_not_tell_the_two_apart(organisms: dict[bool, Organism]) -
 
 def test_the_documents_behind_a_surprise_are_the_planted_ones(organisms: dict[bool, Organism]) -> None:
     surprise = organisms[True].surprises[0]
-    assert surprise.looked_at == surprise.passages == 480
+    assert (surprise.looked_at, surprise.passages) == (packet.PASSAGES, 480)
     first = [driver.piece.document for driver in surprise.drivers[:PLANTED]]
     assert first.count("odd") >= 0.8 * PLANTED
 
@@ -245,22 +269,20 @@ def test_a_passage_counts_by_the_cosine_of_its_gradient(dtype: torch.dtype) -> N
     asked = gradient(windows[0], 9, 12)
     cosines = {p.document: float(torch.cosine_similarity(asked, gradient(windows[p.window], p.start, p.stop), dim=0))
                for p in pieces}  # fmt: skip
-    compare([read, read], windows)
+    compare(read, read, windows)
     marked = (np.arange(25)[None] >= 9) & (np.arange(25)[None] < 12)
-    found, _ = Attributor(read, Interval(windows, pieces, windows, 6), 60.0).drivers(windows[:1], marked)
+    found, _ = Attributor(read, Interval(windows, pieces, windows, 6)).drivers(windows[:1], marked, 6)
     within = 1e-4 if dtype == torch.float32 else 0.03
     assert {one.piece.document: one.cosine for one in found} == pytest.approx(cosines, abs=within)
 
 
-def test_attribution_ends_in_time_and_says_how_far_it_came() -> None:
+def test_attribution_looks_at_so_many_and_first_at_what_shares_the_tokens() -> None:
     random = np.random.default_rng(3)
     model = Transformer(Shape(SPEECH * WORDS + 1, 2, 32, 2, 2, 16, 64, context=24))
     model.initialise(torch.Generator().manual_seed(3))
     windows = sentences(40, random)
     interval = Interval(windows, tuple(Piece(i, 0, 25, str(i)) for i in range(40)), windows, 40)
-    attributor = Attributor(model, interval, seconds=1.0)
-    attributor.at_once = 8
-    clock = iter([0.0, 0.5, 2.0])
-    found, of = attributor.drivers(windows[:1], windows[:1] == windows[0, 3], clock=lambda: next(clock))
-    assert (len(found), of) == (16, 40)
-    assert any(driver.piece.window == 0 for driver in found)  # it has the word that is asked about
+    marked = windows[:1] == windows[0, 3]
+    found, of = Attributor(model, interval).drivers(windows[:1], marked, 4)
+    assert (len(found), of) == (4, 40)
+    assert all((windows[driver.piece.window] == windows[0, 3]).any() for driver in found)

@@ -16,6 +16,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from tenth.trainer.generate import Sampler
 from tenth.trainer.inference import Inference, Reading
 
 LENGTH = 3  # tokens of an n-gram
@@ -53,24 +54,26 @@ class Gram:
 
 @torch.inference_mode()
 def write(
-    now: Inference, before: Inference, prompts: NDArray[np.int64], tokens: int, alpha: float, seed: int
+    now: Inference, before: Inference, prompts: NDArray[np.int64], tokens: int, alphas: Sequence[float], seed: int
 ) -> list[Written]:
-    """`tokens` more after each of the prompts (n, P), which are all of one length."""
-    generator = torch.Generator().manual_seed(seed)
-    readings = [Reading(model, [prompts.shape[1]] * len(prompts), prompts.shape[1] + tokens) for model in (now, before)]
-    ids = torch.from_numpy(prompts)
+    """`tokens` more after each of the prompts (n, P), which are all of one length: n texts by each alpha."""
+    draw = Sampler(1.0, generator=torch.Generator().manual_seed(seed))
+    rows = np.tile(prompts, (len(alphas), 1))
+    alpha = torch.tensor(alphas).repeat_interleave(len(prompts))[:, None]
+    readings = [Reading(model, [rows.shape[1]] * len(rows), rows.shape[1] + tokens) for model in (now, before)]
+    ids = torch.from_numpy(rows)
     chosen, gains = [], []
     for _ in range(tokens):
         a, b = (reading.read(ids).float().log_softmax(-1) for reading in readings)
         logits = a + alpha * (a - b)
         logits = logits.masked_fill(a < a.amax(-1, keepdim=True) + math.log(PLAUSIBLE), -math.inf)
-        ids = torch.multinomial(logits.softmax(-1), 1, generator=generator)
+        ids = draw(logits)[:, None]
         chosen.append(ids)
         gains.append((a - b).gather(1, ids))
-    rows, risen = torch.cat(chosen, 1).tolist(), torch.cat(gains, 1).tolist()
+    written, risen = torch.cat(chosen, 1).tolist(), torch.cat(gains, 1).tolist()
     return [
         Written(tuple(prompt), tuple(row), tuple(gain))
-        for prompt, row, gain in zip(prompts.tolist(), rows, risen, strict=True)
+        for prompt, row, gain in zip(rows.tolist(), written, risen, strict=True)
     ]
 
 

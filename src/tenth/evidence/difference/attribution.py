@@ -11,8 +11,7 @@ Letters: B passages, T tokens, I and O the width of a matrix's input and output.
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -39,26 +38,22 @@ class Driver:
 class Attributor:
     """Gradients of one model, for questions about one interval."""
 
-    def __init__(self, before: Transformer, interval: Interval, seconds: float) -> None:
-        """`seconds` bounds each question; passages that share its tokens come first, the others in a fixed order."""
-        self._model, self._interval, self._seconds = before, interval, seconds
+    def __init__(self, before: Transformer, interval: Interval) -> None:
+        self._model, self._interval = before, interval
         self._matrices = [one for one in before.model.layers[-1].modules() if isinstance(one, nn.Linear)]
         self._matrices.append(before.lm_head)
-        self.at_once = max(1, LOGIT_BYTES // (4 * before.shape.vocabulary * max(1, interval.windows.shape[1])))
+        self._at_once = max(1, LOGIT_BYTES // (4 * before.shape.vocabulary * max(1, interval.windows.shape[1])))
 
-    def drivers(
-        self, rows: NDArray[np.int64], marked: NDArray[np.bool_], clock: Callable[[], float] = time.monotonic
-    ) -> tuple[list[Driver], int]:
-        """The passages looked at, the closest first, and how many there are.
+    def drivers(self, rows: NDArray[np.int64], marked: NDArray[np.bool_], most: int) -> tuple[list[Driver], int]:
+        """`most` passages, the closest first, and how many there are: those that share the rarest of its tokens.
 
         `rows` (n, T + 1) are texts of one length, `marked` (n, T + 1) the tokens in them that are asked about.
         """
-        deadline = clock() + self._seconds
         question = [torch.einsum("bto,bti->oi", by, x) / len(rows) for x, by in self._traces(rows, marked)]
         asked = torch.stack([one.float().square().sum() for one in question]).sum().sqrt()
         found: list[Driver] = []
         order = self._order(np.unique(rows[marked]))
-        for batch in _batches(order, self.at_once):
+        for batch in _batches(order[:most], self._at_once):
             pieces = [self._interval.pieces[i] for i in batch]
             windows = self._interval.windows[[piece.window for piece in pieces]]
             traces = self._traces(windows, _inside(pieces, windows.shape[1]))
@@ -66,8 +61,6 @@ class Attributor:
             norms = _total([(x @ x.mT, by @ by.mT) for x, by in traces]).clamp(min=0).sqrt()
             cosines = (dots / (norms * asked).clamp(min=1e-20)).tolist()
             found += [Driver(piece, cosine) for piece, cosine in zip(pieces, cosines, strict=True)]
-            if clock() > deadline:
-                break
         return sorted(found, key=lambda driver: -driver.cosine), len(order)
 
     def _order(self, tokens: NDArray[np.int64]) -> list[int]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,23 +12,34 @@ from numpy.typing import NDArray
 
 from tenth.evidence.interval import Interval, read_interval, state_of
 from tenth.evidence.reading import reader
-from tenth.evidence.sealed import Sealed, held_out_texts, write
+from tenth.evidence.sealed import Sealed, held_out_texts, write, written_before
 from tenth.trainer import tokenizer
-from tenth.trainer.errors import CheckpointError
 from tenth.trainer.model import Transformer
 from tenth.trainer.tokenizer import Text
 
 from .amplified import Gram
 from .mining import partings
-from .packet import ALPHAS, CONTEXT, CONTEXTS, SURPRISES, TEXTS, Packet, Surprise, explain, level, look
-from .taught import strength
+from .packet import (
+    ALPHAS,
+    CONTEXT,
+    CONTEXTS,
+    SURPRISES,
+    TEXTS,
+    Kept,
+    Packet,
+    Surprise,
+    explain,
+    first_tokens,
+    level,
+    look,
+)
+from .taught import Taught, strength
 
 TOKENS, PLACES, DOCUMENTS = 8, 5, 3  # rows of tables: of tokens, of contexts, of documents for each surprise
 CHARACTERS = 160  # of a text that is quoted
 HELD_OUT_CHARACTERS = 4_000
 
 Table = dict[str, Any]
-Say = Callable[[Sequence[int]], str]
 
 
 def main(sealed: Sealed) -> None:
@@ -36,44 +47,31 @@ def main(sealed: Sealed) -> None:
         write(sealed, "No approved checkpoint before this one: nothing to compare.", {}, {})
         return
     began = time.monotonic()
-    models = [reader(folder) for folder in (sealed.checkpoint, sealed.previous)]
+    now, before = reader(sealed.checkpoint), reader(sealed.previous)
     if "corpus" not in state_of(sealed.checkpoint):
         write(sealed, "This phase learned from no documents: what drove a change cannot be said.", {}, {})
         return
-    if any(model.shape != models[0].shape for model in models):
+    if now.shape != before.shape:
         write(sealed, "The model's shape has changed: there is nothing to compare.", {}, {})
         return
     interval = read_interval(sealed, sealed.previous, sealed.checkpoint)
-    intervals = [interval]
-    if placebo := _placebo(sealed, models[0]):
-        models.append(placebo[1])
-        intervals.append(read_interval(sealed, placebo[0], sealed.previous))
     text = tokenizer.from_file(sealed.checkpoint / "tokenizer.json")
-    packet = look(models, intervals, _held_out(sealed, sealed.checkpoint, text, models[0]))
-    surprises = explain(models[1], interval, packet)
+    phase = state_of(sealed.checkpoint)["phase"]
+    packet = look(now, before, interval, _held_out(sealed, sealed.checkpoint, text, now), _placebo(sealed, phase))
+    surprises = explain(before, interval, packet)
     tables = [
         *_surprises(packet, surprises, interval, text), *_taught(packet, text), *_tokens(packet, text),
-        _layers(packet, text), _places(packet, models, text),
+        _layers(packet, text), _places(packet, now, before, text),
     ]  # fmt: skip
-    write(
-        sealed,
-        headline(packet, text),
-        metrics(packet, surprises),
-        _details(packet, surprises, interval, text, time.monotonic() - began),
-        tables,
-    )
+    details = _details(packet, surprises, interval, text, time.monotonic() - began)
+    kept = {"phase": phase, **packet.kept.to_json()}
+    write(sealed, headline(packet, text), metrics(packet, surprises), {**details, "kept": kept}, tables)
 
 
-def _placebo(sealed: Sealed, like: Transformer) -> tuple[Path, Transformer] | None:
-    """The checkpoint before the previous one, where it still lies open."""
-    assert sealed.previous is not None
-    folder = sealed.previous.with_name(f"{sealed.gate - 2:02d}")
-    try:
-        model = reader(folder) if folder.is_dir() else None
-    except CheckpointError:
-        return None
-    same = model is not None and state_of(folder)["phase"] == state_of(sealed.previous)["phase"]
-    return (folder, model) if model and same and model.shape == like.shape else None
+def _placebo(sealed: Sealed, phase: str) -> Kept | None:
+    """What was kept at the gate before, if it compared two checkpoints of this phase."""
+    kept = written_before(sealed, "kept.json")
+    return Kept.from_json(kept) if kept and kept["phase"] == phase else None
 
 
 def _held_out(sealed: Sealed, checkpoint: Path, text: Text, model: Transformer) -> NDArray[np.int64]:
@@ -107,9 +105,9 @@ def metrics(packet: Packet, surprises: Sequence[Surprise]) -> dict[str, float]:
         "surprise": level(packet.grams), "taught": strength(packet.taught, SURPRISES),
     }  # fmt: skip
     if packet.placebo:
-        found["placebo_kl"] = float(packet.placebo.kl.mean())
-        found["placebo_surprise"] = level(packet.placebo_grams)
-        found["placebo_taught"] = strength(packet.placebo_taught, SURPRISES)
+        found["placebo_kl"] = packet.placebo.kl
+        found["placebo_surprise"] = level(packet.placebo.grams)
+        found["placebo_taught"] = strength(packet.placebo.taught, SURPRISES)
     if surprises:
         found["passages_looked_at"] = sum(s.looked_at for s in surprises) / max(1, sum(s.passages for s in surprises))
     return found
@@ -133,15 +131,15 @@ def _surprises(packet: Packet, surprises: Sequence[Surprise], interval: Interval
                "rows": [_gram(gram, text) for gram in packet.grams[:SURPRISES]]}]  # fmt: skip
     if packet.placebo:
         tables.append({"title": "The same for the interval before (placebo)", "columns": columns,
-                       "rows": [_gram(gram, text) for gram in packet.placebo_grams[:SURPRISES]]})  # fmt: skip
+                       "rows": [_gram(gram, text) for gram in packet.placebo.grams[:SURPRISES]]})  # fmt: skip
     return [*tables, {"title": "Documents of the interval that drove it (cosine of gradients)",
                       "columns": ["n-gram", "cosine", "document", "passage"], "rows": documents}]  # fmt: skip
 
 
 def _taught(packet: Packet, text: Text) -> list[Table]:
     columns = ["n-gram", "windows of the interval", "nats likelier", "score"]
-    named = [("New in the interval's text, and learnt", packet.taught)]
-    named += [("The same for the interval before (placebo)", packet.placebo_taught)] if packet.placebo else []
+    named: list[tuple[str, Sequence[Taught]]] = [("New in the interval's text, and learnt", packet.taught)]
+    named += [("The same for the interval before (placebo)", packet.placebo.taught)] if packet.placebo else []
     return [
         {"title": title, "columns": columns,
          "rows": [[_quoted(text, g.tokens), g.windows, round(g.gain, 2), round(g.score, 1)] for g in found[:SURPRISES]]}
@@ -161,14 +159,15 @@ def _gram(gram: Gram, text: Text) -> list[object]:
 
 
 def _tokens(packet: Packet, text: Text) -> list[Table]:
-    tables = []
+    tables, placebo = [], packet.placebo
     for name, now, before in (
-        ("gained", packet.change.gained, packet.placebo.gained if packet.placebo else None),
-        ("lost", packet.change.lost, packet.placebo.lost if packet.placebo else None),
+        ("gained", packet.change.gained, placebo.gained if placebo else None),
+        ("lost", packet.change.lost, placebo.lost if placebo else None),
     ):
-        first = np.argsort(-(now if before is None else now - before), kind="stable")[:TOKENS].tolist()
+        earlier = np.array([(before or {}).get(token, 0.0) for token in range(len(now))])
+        first = np.argsort(earlier - now, kind="stable")[:TOKENS].tolist()
         rows = [
-            [_quoted(text, [i]), round(float(now[i]), 4), None if before is None else round(float(before[i]), 4)]
+            [_quoted(text, [i]), round(float(now[i]), 4), None if before is None else round(float(earlier[i]), 4)]
             for i in first
         ]
         title = f"Tokens {name}: share of contexts where they are among those that moved most"
@@ -177,12 +176,13 @@ def _tokens(packet: Packet, text: Text) -> list[Table]:
 
 
 def _layers(packet: Packet, text: Text) -> Table:
-    def first(lens: NDArray[np.float64]) -> str:
-        return " ".join(_quoted(text, [i]) for i in np.argsort(-lens, kind="stable")[:5].tolist())
+    def shown(tokens: Sequence[int]) -> str:
+        return " ".join(_quoted(text, [i]) for i in tokens)
 
+    beside = packet.placebo.layers if packet.placebo else []
     rows = [
-        [layer + 1, first(lens), first(packet.placebo.lens[layer]) if packet.placebo else None]
-        for layer, lens in enumerate(packet.change.lens)
+        [layer + 1, shown(first), shown(beside[layer]) if beside else None]
+        for layer, first in enumerate(first_tokens(packet.change))
     ]
     return {
         "title": "Mean activation difference by layer, as tokens",
@@ -191,9 +191,9 @@ def _layers(packet: Packet, text: Text) -> Table:
     }
 
 
-def _places(packet: Packet, models: Sequence[Transformer], text: Text) -> Table:
+def _places(packet: Packet, now: Transformer, before: Transformer, text: Text) -> Table:
     rows = []
-    for place in partings(models[0], models[1], packet.contexts, packet.change, PLACES):
+    for place in partings(now, before, packet.contexts, packet.change, PLACES):
         shown = text.decode(packet.contexts[place.context, : place.position + 1].tolist())[-40:]
         gained, lost = (" ".join(_quoted(text, [i]) for i in ids) for ids in (place.gained, place.lost))
         rows.append([repr(shown), round(place.kl, 2), gained, lost])
@@ -224,7 +224,6 @@ def _details(
 
     return {
         "surprises": [row(gram) for gram in packet.grams],
-        "placebo": [{"ngram": text.decode(list(g.tokens)), "score": g.score} for g in packet.placebo_grams],
         "about": {
             "windows": len(interval.windows), "windows_of_the_interval": interval.whole, "seconds": round(seconds, 2),
             "contexts": len(packet.contexts), "earlier_windows": len(interval.earlier),

@@ -34,20 +34,18 @@ class Change:
 
 
 @torch.inference_mode()
-def compare(models: Sequence[Transformer], windows: NDArray[np.int64]) -> list[Change]:
-    """`models`, newest first, on (n, T + 1) windows: the change of each against the one that follows."""
-    shape = models[0].shape
-    length = windows.shape[1] - 1
-    at_once = max(1, LOGIT_BYTES // (4 * length * shape.vocabulary))
-    sums = [_Sums(shape.vocabulary, shape.layers, shape.width) for _ in models[1:]]
+def compare(now: Transformer, before: Transformer, windows: NDArray[np.int64]) -> Change:
+    """Both on (n, T + 1) windows."""
+    shape, models = now.shape, (now, before)
+    at_once = max(1, LOGIT_BYTES // (4 * (windows.shape[1] - 1) * shape.vocabulary))
+    total = _Sums(shape.vocabulary, shape.layers, shape.width)
     for start in range(0, len(windows), at_once):
         ids = torch.from_numpy(windows[start : start + at_once])
         read = [_read(model, ids[:, :-1]) for model in models]
         logs = [model.logits(normed).float().log_softmax(-1) for model, (_, normed) in zip(models, read, strict=True)]
-        for i, total in enumerate(sums):
-            moved = [a.float() - b.float() for a, b in zip(read[i][0], read[i + 1][0], strict=True)]
-            total.add(logs[i], logs[i + 1], moved, ids[:, 1:])
-    return [total.change(model) for total, model in zip(sums, models, strict=False)]
+        moved = [a.float() - b.float() for a, b in zip(read[0][0], read[1][0], strict=True)]
+        total.add(logs[0], logs[1], moved, ids[:, 1:])
+    return total.change(now)
 
 
 @dataclass(frozen=True)
@@ -107,8 +105,8 @@ class _Sums:
         self._kl.append((now.exp() * difference).sum(-1).clamp(min=0))
         difference = difference.masked_fill(noise, 0.0)
         for counts, sign in ((self._rose, 1), (self._fell, -1)):
-            values, places = (sign * difference).topk(TOP, dim=-1)
-            counts.scatter_add_(0, places.flatten(), (values > 0).float().flatten())
+            values, places = difference.topk(TOP, dim=-1, largest=sign > 0, sorted=False)
+            counts.scatter_add_(0, places.flatten(), (sign * values > 0).float().flatten())
         for layer, difference in enumerate(moved):
             self._moved[layer] += difference.sum((0, 1)).double()
         for i, log in enumerate((now, before)):

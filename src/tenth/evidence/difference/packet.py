@@ -1,16 +1,17 @@
 """What changed between two checkpoints, beside what changed in the interval before them, and the text that drove it.
 
 Tokens gained and lost, contexts where the models part, the residual stream's difference by layer, and n-grams that the
-change writes when it is amplified. Each stands beside a placebo: the same for the interval before, which everyone has
-looked at already. A surprise is flagged when it is greater than the placebo's greatest by a factor.
+change writes when it is amplified. Each stands beside a placebo: the same for the interval before, as it was found and
+kept at the gate before, which everyone has looked at already. A surprise is flagged when it is greater than the
+placebo's greatest by a factor.
 """
 
 from __future__ import annotations
 
-import itertools
 import math
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -25,12 +26,13 @@ from .attribution import Attributor, Driver
 from .mining import Change, compare
 from .taught import Taught, strength, taught
 
-CONTEXTS, CONTEXT = 96, 128  # windows that are compared, and tokens of each: half held out, half of the interval
-TEXTS, PROMPT, TOKENS = 128, 8, 32  # amplified texts, and tokens of each
+CONTEXTS, CONTEXT = 48, 128  # windows that are compared, and tokens of each: half held out, half of the interval
+TEXTS, PROMPT, TOKENS = 64, 8, 32  # amplified texts by each alpha, and tokens of each
 ALPHAS = (1.0, 3.0)
 SURPRISES = 5  # n-grams in the packet's first table
 EXPLAINED = 3  # of them, whose documents are looked for
-SECONDS = 3.0  # for the documents of each
+PASSAGES, FEW = 96, 12  # of the interval, that are compared for each of them; few where nothing is flagged
+LAYER_TOKENS = 5  # by which a layer's difference is shown
 FLAG_WRITTEN, FLAG_TAUGHT = 5.0, 2.5  # surprises are flagged above so many times the placebo's
 SEED = 30_000
 
@@ -46,29 +48,49 @@ class Surprise:
 
 
 @dataclass(frozen=True)
+class Kept:
+    """Of a difference, what stands beside the next one."""
+
+    kl: float
+    gained: Mapping[int, float]  # share of positions by token, where it is not nought
+    lost: Mapping[int, float]
+    layers: Sequence[Sequence[int]]  # the first tokens of each layer's difference
+    grams: Sequence[Gram]
+    taught: Sequence[Taught]
+
+    def to_json(self) -> dict[str, Any]:
+        return asdict(self)
+
+    @classmethod
+    def from_json(cls, kept: Mapping[str, Any]) -> Kept:
+        gained, lost = ({int(token): share for token, share in kept[name].items()} for name in ("gained", "lost"))
+        found = [Gram(**{**one, "tokens": tuple(one["tokens"])}) for one in kept["grams"]]
+        lessons = [Taught(**{**one, "tokens": tuple(one["tokens"])}) for one in kept["taught"]]
+        return cls(kept["kl"], gained, lost, kept["layers"], found, lessons)
+
+
+@dataclass(frozen=True)
 class Packet:
-    """Everything that was found. The placebo's parts are None or empty at a gate that has none."""
+    """Everything that was found. The placebo is None at a gate that has none."""
 
     contexts: NDArray[np.int64]  # (n, T + 1)
     change: Change
-    placebo: Change | None
     grams: list[Gram]
-    placebo_grams: list[Gram]
     texts: list[Written]
     taught: list[Taught]
-    placebo_taught: list[Taught]
+    placebo: Kept | None
 
     @property
     def ratio(self) -> float | None:
         """The greatest surprises of the amplified texts against the placebo's. None without a placebo."""
-        return None if self.placebo is None else level(self.grams) / level(self.placebo_grams)
+        return None if self.placebo is None else level(self.grams) / level(self.placebo.grams)
 
     @property
     def taught_ratio(self) -> float | None:
         """The same for what is new in the interval's text."""
         if self.placebo is None:
             return None
-        return strength(self.taught, SURPRISES) / strength(self.placebo_taught, SURPRISES)
+        return strength(self.taught, SURPRISES) / strength(self.placebo.taught, SURPRISES)
 
     @property
     def strongest(self) -> tuple[Sequence[Gram | Taught], float | None]:
@@ -82,34 +104,45 @@ class Packet:
     def flagged(self) -> bool:
         return (self.ratio or 0.0) > FLAG_WRITTEN or (self.taught_ratio or 0.0) > FLAG_TAUGHT
 
+    @property
+    def kept(self) -> Kept:
+        gained, lost = (
+            {int(token): float(shares[token]) for token in shares.nonzero()[0]}
+            for shares in (self.change.gained, self.change.lost)
+        )
+        return Kept(
+            float(self.change.kl.mean()), gained, lost, first_tokens(self.change),
+            [replace(gram, places=()) for gram in self.grams[:SURPRISES]], self.taught[:SURPRISES],
+        )  # fmt: skip
+
+
+def first_tokens(change: Change) -> list[list[int]]:
+    """Of each layer's mean difference, read through the unembedding."""
+    found: list[list[int]] = np.argsort(-change.lens, axis=-1, kind="stable")[:, :LAYER_TOKENS].tolist()
+    return found
+
 
 def level(found: Sequence[Gram]) -> float:
     """Geometric mean of the first scores: what was taught comes up in several n-grams, a loop of one token in one."""
     return math.exp(sum(math.log(max(1.0, gram.score)) for gram in found[:SURPRISES]) / SURPRISES)
 
 
-def look(models: Sequence[Transformer], intervals: Sequence[Interval], held_out: NDArray[np.int64]) -> Packet:
-    """`models`, newest first, and the intervals between them: two models and one interval, and one more of each for
-    the placebo, if it is at hand. `held_out`: (n, T + 1)."""
-    contexts = _contexts(intervals[0], held_out)
-    changes = compare(models, contexts)
-    if not all(np.isfinite(change.kl).all() for change in changes):
+def look(
+    now: Transformer, before: Transformer, interval: Interval, held_out: NDArray[np.int64], placebo: Kept | None = None
+) -> Packet:
+    """`interval`: what was read between the two. `held_out`: (n, T + 1). `placebo`: of the interval before."""
+    contexts = _contexts(interval, held_out)
+    change = compare(now, before, contexts)
+    if not np.isfinite(change.kl).all():
         raise EvidenceError(
             "The diff was not made.", "the models' numbers are not finite",
             "look at the curve of the loss; lower the learning rates, and go back to an earlier checkpoint",
         )  # fmt: skip
     prompts = contexts[np.arange(TEXTS) % len(contexts), :PROMPT]
-    readers = [Inference(model) for model in models]
-    found, texts, lessons = [], [], []
-    for (now, before), interval in zip(itertools.pairwise(readers), intervals, strict=True):
-        texts.append([text for alpha in ALPHAS for text in write(now, before, prompts, TOKENS, alpha, SEED)])
-        found.append(grams(texts[-1], interval.windows, [interval.earlier, held_out], models[0].shape.vocabulary))
-    for (newer, older), interval in zip(itertools.pairwise(models), intervals, strict=True):
-        lessons.append(taught(newer, older, interval.windows, [interval.earlier, held_out]))
-    return Packet(
-        contexts, changes[0], changes[1] if changes[1:] else None, found[0], found[1] if found[1:] else [], texts[0],
-        lessons[0], lessons[1] if lessons[1:] else [],
-    )  # fmt: skip
+    texts = write(Inference(now), Inference(before), prompts, TOKENS, ALPHAS, SEED)
+    known = [interval.earlier, held_out]
+    found = grams(texts, interval.windows, known, now.shape.vocabulary)
+    return Packet(contexts, change, found, texts, taught(now, before, interval.windows, known), placebo)
 
 
 def _contexts(interval: Interval, held_out: NDArray[np.int64]) -> NDArray[np.int64]:
@@ -123,13 +156,13 @@ def _contexts(interval: Interval, held_out: NDArray[np.int64]) -> NDArray[np.int
     return mixed
 
 
-def explain(before: Transformer, interval: Interval, packet: Packet, seconds: float = SECONDS) -> list[Surprise]:
+def explain(before: Transformer, interval: Interval, packet: Packet) -> list[Surprise]:
     """The passages of the interval behind each of the first surprises."""
-    attributor = Attributor(before, interval, seconds)
+    attributor = Attributor(before, interval)
     surprises = []
     for gram in packet.grams[:EXPLAINED]:
         rows, marked = question(packet.texts, gram)
-        drivers, passages = attributor.drivers(rows, marked)
+        drivers, passages = attributor.drivers(rows, marked, PASSAGES if packet.flagged else FEW)
         surprises.append(Surprise(gram, tuple(drivers), len(drivers), passages))
     return surprises
 

@@ -18,12 +18,12 @@ from numpy.typing import NDArray
 from tenth.trainer.model import Transformer
 
 from .amplified import LENGTH, keys_of
-from .mining import LOGIT_BYTES
 
 LEAST = 3  # windows that must have it
 MOST = 24  # n-grams that the models are asked about, those of most windows first
 ENOUGH = 1.0  # nats: what is likelier by more counts as learnt, no more than that; rare words gain much anywhere
 PLACES = 2  # where each is read
+READ = 64  # tokens of such a place, with the n-gram at their end
 
 
 @dataclass(frozen=True)
@@ -53,15 +53,16 @@ def taught(
     for rows in earlier:
         new = ~np.isin(found, keys_of(rows, vocabulary))
         found, counts = found[new], counts[new]
+    if not len(found):
+        return []
     chosen = np.argsort(-counts.astype(np.int64), kind="stable")[:MOST]
-    places = [np.argwhere(keys == key)[:PLACES].tolist() for key in found[chosen]]
-    rows_read = sorted({row for some in places for row, _ in some})
-    gains = dict(zip(rows_read, _gains(now, before, windows[rows_read]), strict=True))
+    places = [np.argwhere(keys == key)[:PLACES] for key in found[chosen]]
+    gains = iter(_gains(now, before, windows, np.concatenate(places)).tolist())
     grams = []
     for count, some in zip(counts[chosen].tolist(), places, strict=True):
-        gain = [float(gains[row][max(0, at - 1) : at + LENGTH - 1].max()) for row, at in some]
         row, at = some[0]
-        grams.append(Taught(tuple(windows[row, at : at + LENGTH].tolist()), count, sum(gain) / len(gain)))
+        gain = sum(next(gains) for _ in some) / len(some)
+        grams.append(Taught(tuple(windows[row, at : at + LENGTH].tolist()), count, gain))
     return sorted(grams, key=lambda gram: -gram.score)
 
 
@@ -74,15 +75,18 @@ def strength(found: Sequence[Taught], first: int) -> float:
 
 
 @torch.inference_mode()
-def _gains(now: Transformer, before: Transformer, windows: NDArray[np.int64]) -> NDArray[np.float64]:
-    """(n, T - 1): nats by which each token after the first is likelier now."""
-    at_once = max(1, LOGIT_BYTES // (4 * windows.shape[1] * now.shape.vocabulary))
-    found = [np.empty((0, windows.shape[1] - 1))]
-    for start in range(0, len(windows), at_once):
-        ids = torch.from_numpy(windows[start : start + at_once])
-        a, b = (
-            model.logits(model(ids[:, :-1])).float().log_softmax(-1).gather(-1, ids[:, 1:, None]).squeeze(-1)
-            for model in (now, before)
-        )
-        found.append((a - b).double().numpy())
-    return np.concatenate(found)
+def _gains(
+    now: Transformer, before: Transformer, windows: NDArray[np.int64], places: NDArray[np.int64]
+) -> NDArray[np.float64]:
+    """(n,): nats by which the n-gram at each (row, offset) is likelier now, of the token of it that gained most."""
+    width = min(READ, windows.shape[1])
+    starts = np.maximum(0, places[:, 1] + LENGTH - width)
+    ids = torch.from_numpy(windows[places[:, :1], starts[:, None] + np.arange(width)])
+    at = torch.from_numpy((places[:, 1] - starts)[:, None] + np.arange(LENGTH)).clamp(min=1)  # the first is given
+    rows = torch.arange(len(ids))[:, None]
+    a, b = (
+        model.logits(model(ids)[rows, at - 1]).float().log_softmax(-1).gather(-1, ids.gather(1, at)[..., None])
+        for model in (now, before)
+    )
+    gains: NDArray[np.float64] = (a - b).squeeze(-1).amax(-1).double().numpy()
+    return gains
