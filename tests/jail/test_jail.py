@@ -144,10 +144,10 @@ def test_the_list_of_cheats_is_long() -> None:
 def open_door(*more: int) -> bytes:
     """The policy with some calls, or all, allowed on top."""
     code = policy.program()
-    allow = seccomp.ALLOW.to_bytes(4, "little")
-    if not more:
-        return code[:-4] + allow
+    allow, kill = (answer.to_bytes(4, "little") for answer in (seccomp.ALLOW, seccomp.KILL))
     head, rest = code[:32], code[32:]
+    if not more:
+        return head + rest.replace(kill, allow)
     extra = b"".join(
         bytes([seccomp.EQUAL, 0, 0, 1]) + n.to_bytes(4, "little") + bytes([6, 0, 0, 0]) + allow for n in more
     )

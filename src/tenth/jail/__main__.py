@@ -74,8 +74,9 @@ def _zygote(descriptor: int) -> subprocess.Popen[bytes]:
         "answer_bytes": wire.MAX_ANSWER,
     }
     command = [sys.executable, "-P", "-s", "-S", "-B", str(ZYGOTE), str(descriptor), json.dumps(given)]
+    bind = {"LD_BIND_NOW": "1"}  # or each program looks the same functions of libraries up again
     return subprocess.Popen(
-        command, pass_fds=[descriptor], stdout=subprocess.DEVNULL, env={"PYTHONHASHSEED": "0"},
+        command, pass_fds=[descriptor], stdout=subprocess.DEVNULL, env={"PYTHONHASHSEED": "0", **bind},
         start_new_session=True,  # Linux shares processors out by session: each zygote gets a share of its own
     )  # fmt: skip
 

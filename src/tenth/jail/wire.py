@@ -1,9 +1,9 @@
 """How a jail is asked: programs go down, and what became of each comes up. Standard library only.
 
 A jail is one or more zygotes (zygote.py), each behind a socket pair of records (SOCK_SEQPACKET), each of them bounded.
-Down go two per program: a head that the zygote reads, its number and its seconds, and a body of JSON that only the
-program's own process reads. Up comes one: a head of JSON, and the two texts whose lengths it gives. What comes up is a
-claim of code that nobody trusts: it is looked at here, outside, and never evaluated.
+Down go two per program: a head that the zygote reads, its number and its limits, and a body of JSON that only the
+program's own process reads, once its limits hold. Up comes one: a head of JSON, and the two texts whose lengths it
+gives. What comes up is a claim of code that nobody trusts: it is looked at here, outside, and never evaluated.
 
 **Expected outputs never go down.** Whoever asks compares what came up with them; see ``Outcome.answers``.
 """
@@ -224,18 +224,12 @@ class _Zygote:
     def ask(self, number: int, program: Program) -> Outcome | None:
         """Send it down; an outcome at once if it cannot be sent."""
         limits = program.limits
-        body = {
-            "source": program.source,
-            "entry": program.entry,
-            "inputs": program.inputs,
-            "cpu_seconds": limits.cpu_seconds,
-            "memory_bytes": limits.memory_bytes,
-        }
-        line = json.dumps(body).encode()
+        line = json.dumps([program.source, program.entry, program.inputs]).encode()
         if len(line) > MAX_BODY:
             return Outcome(OVERSIZED, (), f"{len(line)} bytes", 0.0, 0.0)
+        head = f"{number} {limits.seconds} {limits.cpu_seconds} {limits.memory_bytes}"
         try:
-            self.link.sendall(f"{number} {limits.seconds}".encode())
+            self.link.sendall(head.encode())
             self.link.sendall(line)
         except OSError as error:
             raise _gone(error.strerror or str(error)) from None
