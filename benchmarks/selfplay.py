@@ -59,8 +59,8 @@ def children(pid: str | int) -> list[int]:
     return found
 
 
-def trained(seed: int, proposer: str, minutes: float, jail: Jail, before: Path | None) -> tuple[Player, Json]:
-    """The player after so many minutes of processor time, and what it counted."""
+def trained(seed: int, proposer: str, seconds: float, jail: Jail, before: Path | None) -> tuple[Player, Json]:
+    """The player after so many seconds of processor time, and what it counted."""
     recipe = recipe_from({**RECIPE, "selfplay": {"env": "puzzles", "proposer": proposer}})
     player = begin(recipe, load_game(recipe, ROOT), seed, 1, ROOT, before)
     meter, step, share = Meter(), 0, 0.0
@@ -69,7 +69,7 @@ def trained(seed: int, proposer: str, minutes: float, jail: Jail, before: Path |
         scale = schedule.scale(round(1000 * share), 1000, s.warmup, s.decay, s.floor)
         advance(player, jail, step, scale)
         step += 1
-        share = meter.seconds() / (60 * minutes)
+        share = meter.seconds() / seconds
     memory = player.memory
     return player, {"steps": step, "depth": memory.cap, "programs": len(memory.known), "counts": memory.counts}
 
@@ -84,8 +84,8 @@ def tried(player: Player, jail: Jail, puzzles: int) -> dict[int, Solved]:
 
 def measured(place: Path, seed: int, arm: str, chosen: Any, jail: Jail) -> Json:
     """One arm of one seed, from an earlier call or now."""
-    spent = chosen.warm if arm == START else chosen.minutes
-    path, start = place / f"{seed} {arm}, {spent} minutes.json", place / f"{seed} start"
+    spent = chosen.warm if arm == START else chosen.seconds
+    path, start = place / f"{seed} {arm}, {spent} s.json", place / f"{seed} start"
     if path.exists():
         return json.loads(path.read_text())
     if arm == START:
@@ -123,14 +123,14 @@ def workplace(chosen: Any) -> Path:
 
 def main() -> None:
     chosen = options(
-        __doc__, minutes=(30, "processor minutes of each arm"), warm=(5, "processor minutes of the warm start"),
-        seeds=(3, "seeds"), puzzles=(200, "puzzles of each depth"),
+        __doc__, seconds=(1800, "processor seconds of each arm"), warm=(300, "of the warm start"),
+        seeds=(3, "seeds"), first=(0, "the first of them"), puzzles=(200, "puzzles of each depth, at most"),
     )  # fmt: skip
     record = Record("selfplay", (__doc__ or "").partition("\n")[0], chosen)
     place = workplace(chosen)
     found: dict[str, list[Json]] = {}
     with keeper.opened() as jail:
-        for seed in range(chosen.seeds):
+        for seed in range(chosen.first, chosen.first + chosen.seeds):
             for arm in (START, *ARMS):
                 found.setdefault(arm, []).append(measured(place, seed, arm, chosen, jail))
     figures(record, found)

@@ -129,7 +129,9 @@ class SelfPlay:
         ]
 
     def held_out(self, depth: int, n: int) -> list[Task]:
-        return env.Puzzles("induce", (depth,), "held out").tasks(random.Random(f"held out, depth {depth}"), n)
+        """Fewer than ``n`` where three times as many draws do not find so many behaviours."""
+        tasks = env.Puzzles("induce", (depth,), "held out").tasks(random.Random(f"held out, depth {depth}"), 3 * n)
+        return list({task.meta["behaviour"]: task for task in tasks}.values())[:n]
 
 
 def _inputs(proposal: Proposal) -> list[Json]:

@@ -133,7 +133,7 @@ class SelfPlay(Protocol):
         """What else a finding teaches: to propose it, and to deduce what it returns."""
 
     def held_out(self, depth: int, n: int) -> Sequence[Task]:
-        """Puzzles of that depth whose behaviours are never trained on: always the same ones."""
+        """At most ``n`` puzzles of that depth, no two alike, whose behaviours are never trained on: always the same."""
 
 
 def rows(tasks: Sequence[Task]) -> Iterator[dict[str, str]]:

@@ -63,7 +63,7 @@ def main(sealed: Sealed, puzzles: int = 200) -> None:
         for depth, one in by_depth.items()
     )
     table = {
-        "title": f"{puzzles} puzzles of each depth, held out by behaviour, {ATTEMPTS} attempts at each",
+        "title": f"up to {puzzles} puzzles of each depth, held out by behaviour, {ATTEMPTS} attempts at each",
         "columns": ["depth", "pass@1", f"pass@{ATTEMPTS}", "shown pass, hidden fail", "denied by the jail"],
         "rows": [
             [depth, round(one.passed(1), 4), round(one.passed(ATTEMPTS), 4), one.hollow, one.denied]
