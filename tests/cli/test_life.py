@@ -37,6 +37,7 @@ def test_from_key_to_release(shell: Shell) -> None:
     assert status.code == 4
     assert status.json["stance"] == "HALTED"
     assert status.json["frozen"]
+    assert "because      lin pulled the cord" in shell("status").out
     shell.ok("reopen", "--as", "bob", "--yes", "--note", "it was nothing")
     shell.stance("GATE")
     review = shell.ok("review").out

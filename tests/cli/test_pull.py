@@ -74,6 +74,7 @@ def test_a_supervisor_that_does_not_answer_is_killed(shell: Shell) -> None:
     shell.ok("run", begun["run"], "--detach")
     status = shell.stance("HALTED")
     assert status["halts"][-1]["reason"] == "lost_supervisor"
+    assert "because      the supervisor ended while the run was running" in shell("status").out
 
 
 def alive(pid: int) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ from tenth.cli.find import find_run, is_live
 from tenth.cli.live import raised
 from tenth.cli.options import json_option, run_argument
 from tenth.cli.outcome import DONE, STANCE_EXIT, emit
+from tenth.log.entry import Entry
 from tenth.sanitise import plain
 
 
@@ -21,7 +23,8 @@ from tenth.sanitise import plain
 def status_command(run: str | None, as_json: bool) -> int:
     """Say where RUN stands. Exit code 3: waiting at a gate; 4: halted."""
     path = find_run(run, quiet=as_json)
-    status = {**status_of(path), "alarms": raised.standing(Path(path))}
+    status = status_of(path)
+    status |= {"alarms": raised.standing(Path(path)), "halted": _halted(Path(path), status)}
     if as_json:
         emit(status)
     else:
@@ -68,6 +71,15 @@ def status_of(path: str) -> dict[str, Any]:
     }
 
 
+def _halted(path: Path, status: dict[str, Any]) -> dict[str, Any] | None:
+    """Who or what stopped the run, as its log has it; None while it is not halted."""
+    if status["stance"] != "HALTED" or not status["halts"]:
+        return None
+    with (path / "log" / "entries.jsonl").open("rb") as entries:
+        line = next(islice(entries, status["halts"][-1]["index"], None), b"")
+    return Entry.parse(line.rstrip(b"\n")).body
+
+
 def status_lines(status: dict[str, Any]) -> list[str]:
     stance = status["stance"]
     held = (
@@ -86,6 +98,9 @@ def status_lines(status: dict[str, Any]) -> list[str]:
         rows.append(("loss", f"{claims['loss']:.4g}, as the trainer claims"))
     if stance == "GATE":
         rows += [("consented", words.names(status["consents"])), ("waiting for", words.names(status["waiting_for"]))]
+    if halted := status.get("halted"):
+        by = halted.get("by")
+        rows.append(("because", f"{by['name'] or by['uid']} pulled the cord" if by else str(halted.get("detail"))))
     if "alarms" in status and (said := raised.words(status["alarms"], live=bool(status["supervisor"]))):
         rows.append(("alarms", said))
     if status["objections"]:
@@ -96,7 +111,7 @@ def status_lines(status: dict[str, Any]) -> list[str]:
         ("log", f"{words.count(status['entries'], 'entry').replace('entrys', 'entries')}, head {status['root'][:16]}…")
     ]
     rows += [("next", _next(status))]
-    return [f"{label:<12} {plain(text, limit=300)}" for label, text in rows]
+    return [f"{label:<12} {plain(text, limit=600)}" for label, text in rows]
 
 
 def _where(status: dict[str, Any]) -> str:
