@@ -12,7 +12,7 @@ Letters: B passages, T tokens, I and O the width of a matrix's input and output.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -22,7 +22,8 @@ from torch import Tensor, nn
 from tenth.evidence.interval import Interval, Piece
 from tenth.trainer.model import Transformer, rotary_table
 
-LOGIT_BYTES = 48 << 20  # of the passages looked at together, in float32
+LOGIT_BYTES = 16 << 20  # of the passages looked at together, in float32
+READ = 64  # tokens of a passage, where it has most of those that are asked about
 Trace = tuple[Tensor, Tensor]
 """Of one matrix: its input (B, T, I), and the gradient of the loss by its output (B, T, O)."""
 
@@ -42,7 +43,8 @@ class Attributor:
         self._model, self._interval = before, interval
         self._matrices = [one for one in before.model.layers[-1].modules() if isinstance(one, nn.Linear)]
         self._matrices.append(before.lm_head)
-        self._at_once = max(1, LOGIT_BYTES // (4 * before.shape.vocabulary * max(1, interval.windows.shape[1])))
+        self._width = min(READ, interval.windows.shape[1])
+        self._at_once = max(1, LOGIT_BYTES // (4 * before.shape.vocabulary * max(1, self._width)))
 
     def drivers(self, rows: NDArray[np.int64], marked: NDArray[np.bool_], most: int) -> tuple[list[Driver], int]:
         """`most` passages, the closest first, and how many there are: those that share the rarest of its tokens.
@@ -52,29 +54,41 @@ class Attributor:
         question = [torch.einsum("bto,bti->oi", by, x) / len(rows) for x, by in self._traces(rows, marked)]
         asked = torch.stack([one.float().square().sum() for one in question]).sum().sqrt()
         found: list[Driver] = []
-        order = self._order(np.unique(rows[marked]))
-        for batch in _batches(order[:most], self._at_once):
-            pieces = [self._interval.pieces[i] for i in batch]
-            windows = self._interval.windows[[piece.window for piece in pieces]]
-            traces = self._traces(windows, _inside(pieces, windows.shape[1]))
+        for some in _batches(self._nearest(np.unique(rows[marked]), most), self._at_once):
+            pieces, starts = zip(*some, strict=True)
+            columns = np.array(starts)[:, None] + np.arange(self._width)
+            windows = self._interval.windows[np.array([piece.window for piece in pieces])[:, None], columns]
+            traces = self._traces(windows, _inside(pieces, columns))
             dots = _total([(x @ one.T, by) for (x, by), one in zip(traces, question, strict=True)])
             norms = _total([(x @ x.mT, by @ by.mT) for x, by in traces]).clamp(min=0).sqrt()
             cosines = (dots / (norms * asked).clamp(min=1e-20)).tolist()
             found += [Driver(piece, cosine) for piece, cosine in zip(pieces, cosines, strict=True)]
-        return sorted(found, key=lambda driver: -driver.cosine), len(order)
+        return sorted(found, key=lambda driver: -driver.cosine), len(self._interval.pieces)
 
-    def _order(self, tokens: NDArray[np.int64]) -> list[int]:
-        """Passages by how many of the tokens they have, rare ones counting more; then in a fixed random order."""
+    def _nearest(self, tokens: NDArray[np.int64], most: int) -> list[tuple[Piece, int]]:
+        """Passages by how many of the tokens they have, rare ones counting more, then in a fixed random order.
+
+        Of a long one, the part that has most of them. With each, where in its window reading begins.
+        """
         windows, pieces = self._interval.windows, self._interval.pieces
-        weight = np.zeros(len(pieces))
+        weight, of_token = np.zeros(len(pieces)), np.zeros(self._model.shape.vocabulary)
         for token in tokens.tolist():
             has = windows == token
-            rarity = 1 / max(1, int(has.any(1).sum()))
+            of_token[token] = 1 / max(1, int(has.any(1).sum()))
             running = np.concatenate([np.zeros((len(windows), 1), np.int64), has.cumsum(1)], axis=1)
-            weight += [rarity * (running[p.window, p.stop] > running[p.window, p.start]) for p in pieces]
+            weight += [of_token[token] * (running[p.window, p.stop] > running[p.window, p.start]) for p in pieces]
         shuffled = np.random.default_rng(0).permutation(len(pieces))
-        order: list[int] = shuffled[np.argsort(-weight[shuffled], kind="stable")].tolist()
-        return order
+        nearest = shuffled[np.argsort(-weight[shuffled], kind="stable")][:most]
+        return [self._part(pieces[i], of_token[windows[pieces[i].window]]) for i in nearest.tolist()]
+
+    def _part(self, piece: Piece, weights: NDArray[np.float64]) -> tuple[Piece, int]:
+        """`weights`: of the tokens of its window."""
+        sums = np.concatenate([[0.0], weights[piece.start : piece.stop].cumsum()])
+        first = piece.start
+        if len(sums) > self._width:
+            first += int((sums[self._width :] - sums[: -self._width]).argmax())
+        part = replace(piece, start=first, stop=min(piece.stop, first + self._width))
+        return part, min(first, len(weights) - self._width)
 
     def _traces(self, rows: NDArray[np.int64], marked: NDArray[np.bool_]) -> list[Trace]:
         """Of each row's mean loss on the marked tokens, by matrix."""
@@ -100,16 +114,15 @@ class Attributor:
         return [(x.detach(), by) for (x, _), by in zip(kept, gradients, strict=True)]
 
 
-def _inside(pieces: Sequence[Piece], length: int) -> NDArray[np.bool_]:
-    places = np.arange(length)[None]
-    starts, stops = (np.array(column)[:, None] for column in zip(*((p.start, p.stop) for p in pieces), strict=True))
-    inside: NDArray[np.bool_] = (places >= starts) & (places < stops)
+def _inside(pieces: Sequence[Piece], columns: NDArray[np.int64]) -> NDArray[np.bool_]:
+    starts, stops = (np.array(places)[:, None] for places in zip(*((p.start, p.stop) for p in pieces), strict=True))
+    inside: NDArray[np.bool_] = (columns >= starts) & (columns < stops)
     return inside
 
 
-def _batches(order: Sequence[int], size: int) -> Iterator[Sequence[int]]:
-    for start in range(0, len(order), size):
-        yield order[start : start + size]
+def _batches(some: Sequence[tuple[Piece, int]], size: int) -> Iterator[Sequence[tuple[Piece, int]]]:
+    for start in range(0, len(some), size):
+        yield some[start : start + size]
 
 
 def _total(pairs: Sequence[tuple[Tensor, Tensor]]) -> Tensor:

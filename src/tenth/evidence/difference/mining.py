@@ -66,14 +66,15 @@ def partings(
     """The contexts with the greatest KL, each at its greatest place, with the probabilities that moved most there."""
     places = change.kl.argmax(1)
     greatest = change.kl[np.arange(len(places)), places]
-    found = []
-    for context in np.argsort(-greatest, kind="stable")[:most].tolist():
-        position = int(places[context])
-        ids = torch.from_numpy(windows[context : context + 1, : position + 1])
-        a, b = (model.logits(_read(model, ids)[1][0, -1]).float().softmax(-1) for model in (now, before))
-        gained, lost = ((sign * (a - b)).topk(tokens).indices.tolist() for sign in (1, -1))
-        found.append(Parting(context, position, float(greatest[context]), tuple(gained), tuple(lost)))
-    return found
+    chosen = np.argsort(-greatest, kind="stable")[:most]
+    ids = torch.from_numpy(windows[chosen, :-1])
+    at = torch.arange(len(ids)), torch.from_numpy(places[chosen])
+    a, b = (model.logits(_read(model, ids)[1][at]).float().softmax(-1) for model in (now, before))
+    gained, lost = ((a - b).topk(tokens, largest=largest).indices.tolist() for largest in (True, False))
+    return [
+        Parting(context, int(places[context]), float(greatest[context]), tuple(more), tuple(less))
+        for context, more, less in zip(chosen.tolist(), gained, lost, strict=True)
+    ]
 
 
 def _read(model: Transformer, ids: Tensor) -> tuple[list[Tensor], Tensor]:

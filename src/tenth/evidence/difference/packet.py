@@ -26,7 +26,7 @@ from .attribution import Attributor, Driver
 from .mining import Change, compare
 from .taught import Taught, strength, taught
 
-CONTEXTS, CONTEXT = 48, 128  # windows that are compared, and tokens of each: half held out, half of the interval
+CONTEXTS, CONTEXT = 64, 64  # windows that are compared, and tokens of each: half held out, half of the interval
 TEXTS, PROMPT, TOKENS = 64, 8, 32  # amplified texts by each alpha, and tokens of each
 ALPHAS = (1.0, 3.0)
 SURPRISES = 5  # n-grams in the packet's first table
