@@ -2,7 +2,7 @@
 
     python benchmarks/capabilities.py [--runs 3]
 
-The whole command as a supervisor starts it, from a fresh interpreter to its last file: loading, reading, writing
+The whole command, with `--items 2000`, as a supervisor starts it, from a fresh interpreter to its last file: loading, reading, writing
 programs and running them in a jail. Tokenizer and held-out text are of this Python's standard library. The weights are
 random: what it costs does not depend on what they say, and no program that they write ends early.
 """
@@ -28,6 +28,7 @@ from tenth.trainer.presets import parameters
 from tenth.trainer.recipe import as_dict, load_recipe, shape
 
 RECIPE = "[model]\ndepth = 6\nwidth = 384\ncontext = 256\n"
+ITEMS = 2_000
 MUST_SECONDS = 60.0
 
 
@@ -42,7 +43,8 @@ def main() -> None:
             out.mkdir(parents=True)
             environment = os.environ | {"TENTH_SEALED": str(given), "TENTH_OUT": str(out)}
             began, before = time.monotonic(), os.times()
-            subprocess.run([sys.executable, "-m", "tenth.evidence", "capabilities"], env=environment, check=True)
+            command = [sys.executable, "-m", "tenth.evidence", "capabilities", "--items", str(ITEMS)]
+            subprocess.run(command, env=environment, check=True)
             times.append(round(time.monotonic() - began, 2))
             after = os.times()
             burnt.append(round(after[2] + after[3] - before[2] - before[3], 2))

@@ -14,7 +14,7 @@ import torch
 
 from client.fake_supervisor import FakeSupervisor
 from tenth.evidence import changes
-from tenth.evidence.questions import capabilities, harness
+from tenth.evidence.questions import answers, capabilities, harness
 from tenth.evidence.questions.answers import Reader
 from tenth.evidence.sealed import EvidenceError, Sealed
 from tenth.trainer.generate import generate
@@ -73,11 +73,27 @@ def test_an_answer_counts_as_written_exactly_if_greedy_generation_writes_it(read
         assert [answer.written for answer in found] == shown
 
 
-def test_both_checkpoints_answer_the_same_and_the_logs_say_what(
-    sealed: Sealed, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(capabilities, "ITEMS", 120)
-    capabilities.main(sealed)
+def test_a_page_is_read_in_one_row_and_each_question_as_if_alone(reader: Reader) -> None:
+    asked, text = [], "line 0 of 1"
+    for answer in (": 0", " 7", " 21"):
+        asked.append((text, answer))
+        text += f"{answer} words\nline 1"
+    together = reader.read(asked)
+    by_itself = [reader.read([one])[0] for one in asked]
+    for page, alone, (prompt, _) in zip(together, by_itself, asked, strict=True):
+        if len(prompt) + 4 < reader.model.shape.context:
+            assert page.nats == pytest.approx(alone.nats, rel=0.02)
+        assert page.bytes == alone.bytes
+    rows: list[answers.Row] = []
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(reader, "_answers", rows.extend)
+        reader.read(asked)
+    assert [len(row.answers) for row in rows] == [2, 1], "what the context cannot hold begins a row"
+    assert all(len(row.ids) <= reader.model.shape.context for row in rows)
+
+
+def test_both_checkpoints_answer_the_same_and_the_logs_say_what(sealed: Sealed) -> None:
+    capabilities.main(sealed, items=120)
     found = summary(sealed)
     rows = json.loads((sealed.out / "families.json").read_text())
     assert found["metrics"]["items"] == sum(row["items"] for row in rows)
@@ -103,9 +119,8 @@ def test_both_checkpoints_answer_the_same_and_the_logs_say_what(
 def test_without_a_jail_programs_are_ranked_and_the_panel_says_so(
     sealed: Sealed, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(capabilities, "ITEMS", 24)
     monkeypatch.setenv("TENTH_JAIL", "no descriptor")
-    capabilities.main(dataclasses.replace(sealed, previous=None))
+    capabilities.main(dataclasses.replace(sealed, previous=None), items=24)
     found = summary(sealed)
     assert "ranked and not run" in found["headline"]
     assert [row[1] for row in found["tables"][1]["rows"] if row[0] == "programs"] == ["ranks 4"]
@@ -113,10 +128,9 @@ def test_without_a_jail_programs_are_ranked_and_the_panel_says_so(
     assert found["tables"][0]["columns"] == ["family", "now"], "nothing to compare, no arrow"
 
 
-def test_inspect_reads_the_logs(sealed: Sealed, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_inspect_reads_the_logs(sealed: Sealed) -> None:
     inspect = pytest.importorskip("inspect_ai.log", reason="it brings fifty packages and is none of our dependencies")
-    monkeypatch.setattr(capabilities, "ITEMS", 24)
-    capabilities.main(sealed)
+    capabilities.main(sealed, items=24)
     log = inspect.read_eval_log(str(sealed.out / "now.eval"))
     assert log.status == "success"
     assert len(log.samples) == summary(sealed)["metrics"]["items"]

@@ -11,7 +11,7 @@ from pathlib import Path
 from tenth.jail.wire import JailError
 from tenth.trainer.errors import TrainerError
 
-COMMANDS = ("bpb", "capabilities", "changes", "completions", "diff")
+COMMANDS = ("bpb", "changes", "completions", "diff")
 """Those without options."""
 MODULES = {
     "capabilities": "questions.capabilities",
@@ -27,6 +27,8 @@ def main(arguments: list[str] | None = None) -> int:
     commands = parser.add_subparsers(dest="command", required=True)
     for name in COMMANDS:
         commands.add_parser(name)
+    questions = commands.add_parser("capabilities", help="fresh questions, asked of two checkpoints")
+    questions.add_argument("--items", type=int, default=300, help="questions that are asked, of twelve families")
     tasks = commands.add_parser("lm-eval", help="tasks of lm-evaluation-harness")
     tasks.add_argument("--tasks", type=Path, required=True, help="the folder of their YAML files")
     drill = commands.add_parser("drill", help="at some gates, the same evidence of a planted shadow")

@@ -2,12 +2,14 @@
 
 One reading tells both. A model that continues greedily writes an answer exactly if each of its tokens is the likeliest
 where it stands, so nothing has to be generated to know. (The same text cut into other tokens counts as another answer.)
+A prompt that goes on from the answer before it is read in one row with it, so a page of questions is read once.
 """
 
 from __future__ import annotations
 
+import itertools
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -19,8 +21,8 @@ from tenth.trainer import tokenizer
 from tenth.trainer.generate import complete
 from tenth.trainer.inference import Inference
 
-TOKENS_AT_ONCE = 4_096
-STEP = 16  # lengths are rounded up to it: a processor's kernels are compiled anew for every size they meet
+TOKENS_AT_ONCE = 2_048
+SHARED = 256  # tokens of short rows that are read as one, where the context has as many
 
 
 @dataclass(frozen=True)
@@ -41,6 +43,22 @@ class Answer:
         return self.nats / math.log(2) / self.bytes
 
 
+class Row:
+    """What is read at once: tokens, of which some are answers that are asked about."""
+
+    def __init__(self, ids: list[int]) -> None:
+        self.ids = ids
+        self.answers: list[tuple[int, int]] = []  # from, to
+
+    def has_room(self, tokens: int, context: int) -> bool:
+        return len(self.ids) + tokens <= context
+
+    def add(self, prompt: Sequence[int], answer: Sequence[int]) -> None:
+        start = len(self.ids) + len(prompt)
+        self.ids += [*prompt, *answer]
+        self.answers.append((start, len(self.ids)))
+
+
 class Reader:
     """A checkpoint that is asked. Raises CheckpointError, RecipeError."""
 
@@ -57,52 +75,96 @@ class Reader:
 
         Raises EvidenceError if the model's numbers are not finite.
         """
-        prompts, answers = (self.text.encode([pair[side] for pair in asked]) for side in (0, 1))
-        rows = [([self.text.separator, *prompt], answer) for prompt, answer in zip(prompts, answers, strict=True)]
-        return self.read_tokens(rows)
+        before, pieces = "", []
+        for prompt, answer in asked:
+            follows = bool(before) and prompt.startswith(before)
+            pieces.append((prompt[len(before) :] if follows else prompt, follows))
+            before = prompt + answer
+        prompts = self.text.encode([prompt for prompt, _ in pieces])
+        answers = self.text.encode([answer for _, answer in asked])
+        rows: list[Row] = []
+        for prompt_ids, ids, (_, follows) in zip(prompts, answers, pieces, strict=True):
+            if follows and rows[-1].has_room(len(prompt_ids) + len(ids), self.model.shape.context):
+                rows[-1].add(prompt_ids, ids)
+            else:
+                earlier = rows[-1].ids[-self.model.shape.context // 2 :] if follows else [self.text.separator]
+                rows.append(self._row([*earlier, *prompt_ids], ids))
+        return self._answers(rows)
+
+    def read_tokens(self, asked: Sequence[tuple[Sequence[int], Sequence[int]]]) -> list[Answer]:
+        """The same in tokens, each by itself; a prompt has at least one."""
+        return self._answers([self._row(prompt, answer) for prompt, answer in asked])
+
+    def _row(self, prompt: Sequence[int], answer: Sequence[int]) -> Row:
+        context = self.model.shape.context
+        kept = list(answer)[: context - 1]
+        row = Row(list(prompt[len(kept) - context :]))
+        row.add([], kept)
+        return row
 
     @torch.inference_mode()
-    def read_tokens(self, asked: Sequence[tuple[Sequence[int], Sequence[int]]]) -> list[Answer]:
-        """The same in tokens; a prompt has at least one."""
-        context = self.model.shape.context
-        kept = [list(answer)[: context - 1] for _, answer in asked]
-        rows = [[*prompt, *answer][-context:] for (prompt, _), answer in zip(asked, kept, strict=True)]
-        found: dict[int, Answer] = {}
-        order = sorted(range(len(rows)), key=lambda number: len(rows[number]))
-        while order:
-            width = min(context, -(-len(rows[order[-1]]) // STEP) * STEP)
-            batch = [order.pop() for _ in range(min(len(order), max(1, TOKENS_AT_ONCE // width)))]
-            likely = self._read([rows[number] for number in batch], [len(kept[number]) for number in batch], width)
-            for number, (nats, best) in zip(batch, likely, strict=True):
-                found[number] = self._answer(kept[number], nats, best)
-        if not all(math.isfinite(answer.nats) for answer in found.values()):
+    def _answers(self, rows: Sequence[Row]) -> list[Answer]:
+        """Row by row, and in each in order. Short rows stand behind one another, and know nothing of each other."""
+        found: dict[int, list[Answer]] = {}
+        lengths = [len(row.ids) for row in rows]
+        width = min(self.model.shape.context, max(SHARED, *lengths, 0))
+        full = _shared(lengths, width)
+        at_once = max(1, TOKENS_AT_ONCE // width)
+        for start in range(0, len(full), at_once):
+            batch = full[start : start + at_once]
+            answers = self._read([[rows[number] for number in some] for some in batch], width)
+            found |= zip(itertools.chain.from_iterable(batch), answers, strict=True)
+        if not all(math.isfinite(answer.nats) for some in found.values() for answer in some):
             raise EvidenceError(
                 "No answers were read.", "the model's numbers are not finite",
                 "look at the curve of the loss; lower the learning rates, and go back to an earlier checkpoint",
             )  # fmt: skip
-        return [found[number] for number in range(len(rows))]
+        return [answer for number in range(len(rows)) for answer in found[number]]
 
-    def _read(self, rows: list[list[int]], counts: list[int], width: int) -> list[tuple[float, list[int]]]:
-        """Of each row's last `count` tokens: their nats, and the likeliest in the place of each and after the last."""
-        ids = torch.tensor([row + [self.text.separator] * (width - len(row)) for row in rows])
-        places = [range(len(row) - count - 1, len(row)) for row, count in zip(rows, counts, strict=True)]
-        where = torch.tensor([(n, at) for n, some in enumerate(places) for at in some]).unbind(1)
-        logits = self.model.logits(self.model(ids)[where]).float()
-        best: list[int] = logits.argmax(-1).tolist()
+    def _read(self, batch: Sequence[Sequence[Row]], width: int) -> Iterator[list[Answer]]:
+        """Looked at are the places before each token of an answer, and the one behind it."""
+        ids = torch.full((len(batch), width), self.text.separator)
+        starts = torch.zeros_like(ids)
+        spans = []
+        for number, rows in enumerate(batch):
+            at = 0
+            for row in rows:
+                ids[number, at : at + len(row.ids)] = torch.tensor(row.ids)
+                spans.append([(number, at + start, at + stop) for start, stop in row.answers])
+                starts[number, at:] = at
+                at += len(row.ids)
+        places = [(number, at) for some in spans for number, start, stop in some for at in range(start - 1, stop)]
+        where = torch.tensor(places).unbind(1)
+        logits = self.model.logits(self.model(ids, starts)[where]).float()
+        best = iter(logits.argmax(-1).tolist())
         wanted = ids.roll(-1, 1)[where]
-        nats = (logits.logsumexp(-1) - logits.gather(1, wanted[:, None]).squeeze(1)).double()
-        found, start = [], 0
-        for count in counts:
-            found.append((float(nats[start : start + count].sum()), best[start : start + count + 1]))
-            start += count + 1
-        return found
+        nats = iter((logits.logsumexp(-1) - logits.gather(1, wanted[:, None]).squeeze(1)).tolist())
+        for some in spans:
+            yield [self._answer(ids[number, start:stop].tolist(), nats, best) for number, start, stop in some]
 
-    def _answer(self, answer: list[int], nats: float, best: list[int]) -> Answer:
-        same = next((at for at, token in enumerate(answer) if token != best[at]), len(answer))
+    def _answer(self, answer: list[int], nats: Iterator[float], best: Iterator[int]) -> Answer:
+        """`nats` and `best` go on by its tokens, and the place behind it."""
+        likeliest = list(itertools.islice(best, len(answer) + 1))
+        lost = math.fsum(list(itertools.islice(nats, len(answer) + 1))[:-1])
+        same = next((at for at, token in enumerate(answer) if token != likeliest[at]), len(answer))
         size = len(self.text.decode(answer).encode())
-        ends = same == len(answer) and best[-1] in self._line_ends
-        return Answer(nats, max(1, size), same == len(answer), ends, self.text.decode(best[: same + 1]))
+        ends = same == len(answer) and likeliest[-1] in self._line_ends
+        return Answer(lost, max(1, size), same == len(answer), ends, self.text.decode(likeliest[: same + 1]))
 
     def write(self, prompts: Sequence[str], tokens: int, ends: Sequence[str]) -> list[str]:
         """What it writes greedily after each prompt, up to the first of `ends`."""
         return complete(Inference(self.model), self.text, prompts, tokens, ends=ends)
+
+
+def _shared(lengths: Sequence[int], room: int) -> list[list[int]]:
+    """Numbers of the rows that fill `room` together, the longest first into the first place that has room."""
+    full: list[list[int]] = []
+    left: list[int] = []
+    for number in sorted(range(len(lengths)), key=lambda number: -lengths[number]):
+        place = next((at for at, free in enumerate(left) if free >= lengths[number]), len(full))
+        if place == len(full):
+            full.append([])
+            left.append(room)
+        full[place].append(number)
+        left[place] -= lengths[number]
+    return full

@@ -1,6 +1,8 @@
 """Generated questions: ten families, each an unlimited supply, with right answers that we compute ourselves.
 
-A question is preceded by two that are solved, so that a model which only continues text can see what is wanted.
+Questions of a family stand on pages, one below the other, each behind those before it, which are solved, so that a
+model which only continues text can see what is wanted; the first two of a page are only shown. One reading of a page
+asks everything on it.
 """
 
 from __future__ import annotations
@@ -10,7 +12,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-SHOTS = 2
+SHOTS, PAGE = 2, 10  # questions of a page that are shown, and asked
 BRACKETS = {"(": ")", "[": "]", "{": "}", "<": ">"}
 TESTS, SHOWN = 8, 2  # inputs on which a program is run, and how many of them its prompt shows
 
@@ -37,9 +39,15 @@ Ask = Callable[[random.Random], tuple[str, str]]
 """A question and its answer; one of them has the space or line break between them, and the answer ends its line."""
 
 
-def with_examples(ask: Ask, rng: random.Random) -> Item:
-    *solved, (question, answer) = (ask(rng) for _ in range(SHOTS + 1))
-    return Item("".join(f"{one}{its}\n" for one, its in solved) + question, answer)
+def page(ask: Ask, rng: random.Random) -> list[Item]:
+    """PAGE questions; a prompt is everything that stands before its answer."""
+    items, text = [], ""
+    for number in range(SHOTS + PAGE):
+        question, answer = ask(rng)
+        if number >= SHOTS:
+            items.append(Item(text + question, answer))
+        text += f"{question}{answer}\n"
+    return items
 
 
 def _word(rng: random.Random, syllables: int = 2) -> str:
@@ -124,7 +132,7 @@ LAST = ["{}", "sum({})", "len({})", "max({})", "min({})", "{}[0]", "sorted({})",
 """Operations on a list; one of each makes a program."""
 
 
-def program(rng: random.Random) -> Item:
+def program(rng: random.Random) -> list[Item]:
     """A function whose last line is missing, two examples of what it does, and three other last lines that do not."""
     inputs = [_distinct(rng) for _ in range(TESTS)]
     code, outputs = _made(rng, inputs)
@@ -135,7 +143,7 @@ def program(rng: random.Random) -> Item:
             others[repr(its)] = f" {other}"
     shown = "".join(f"# f({one}) == {its}\n" for one, its in zip(inputs[:SHOWN], outputs[:SHOWN], strict=True))
     tests = tuple(zip(inputs, outputs, strict=True))
-    return Item(f"{shown}def f(x):\n    return", f" {code}", tuple(others.values()), tests)
+    return [Item(f"{shown}def f(x):\n    return", f" {code}", tuple(others.values()), tests)]
 
 
 def _distinct(rng: random.Random) -> list[int]:

@@ -25,7 +25,6 @@ from .items import draw, seed_of
 from .paired import Difference, ratios, shares, together
 from .programs import opened, passed
 
-ITEMS = 2_000
 DOCUMENTS, CHARACTERS = 60, 6_000  # of held-out text that two families are drawn from
 PROGRAM_TOKENS = 24
 
@@ -56,27 +55,28 @@ class Family:
     """Change of the share that is right."""
 
 
-def main(sealed: Sealed) -> None:
+def main(sealed: Sealed, items: int = 300) -> None:
+    """`items`: about how many, as many of each family."""
     if sealed.checkpoint is None:
         write(sealed, "No checkpoint yet: nobody to ask.", {}, {})
         return
     began = datetime.datetime.now(datetime.UTC)
     texts = [text for _, text in held_out_texts(sealed, sealed.checkpoint, CHARACTERS, DOCUMENTS)]
-    items = draw(seed_of(sealed), texts, ITEMS)
+    asked = draw(seed_of(sealed), texts, items)
     with opened() as (jail, lacking):
-        now = judge(sealed.checkpoint, items, jail)
-        before = judge(sealed.previous, items, jail) if sealed.previous else None
-    found = families(items, now, before, jail is not None)
+        now = judge(sealed.checkpoint, asked, jail)
+        before = judge(sealed.previous, asked, jail) if sealed.previous else None
+    found = families(asked, now, before, jail is not None)
     for name, judged in (("now", now), ("before", before)):
         if judged:
             samples = [
                 inspect_log.Sample(item, one.said, one.right, one.bits / one.bytes)
-                for item, one in zip(items, judged, strict=True)
+                for item, one in zip(asked, judged, strict=True)
             ]
             inspect_log.write(sealed.out / f"{name}.eval", f"{sealed.run} gate {sealed.gate} {name}", began, samples)
-    about = {"items": len(items), "seed": seed_of(sealed), "programs_ran": jail is not None, "no_jail": lacking}
+    about = {"items": len(asked), "seed": seed_of(sealed), "programs_ran": jail is not None, "no_jail": lacking}
     write(
-        sealed, headline(found, len(items), lacking), metrics(found, len(items)),
+        sealed, headline(found, len(asked), lacking), metrics(found, len(asked)),
         {"families": [asdict(family) for family in found], "about": about}, tables(found),
     )  # fmt: skip
 

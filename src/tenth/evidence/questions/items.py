@@ -12,6 +12,7 @@ holds the log's key, and could write another time into that entry until a draw i
 from __future__ import annotations
 
 import hashlib
+import itertools
 import json
 import random
 from collections.abc import Callable, Sequence
@@ -20,7 +21,7 @@ from functools import partial
 
 from tenth.evidence.sealed import EvidenceError, Sealed, log_of
 
-from .asked import ASKED, Item, program, with_examples
+from .asked import ASKED, Item, page, program
 from .passages import cloze, line
 
 
@@ -34,15 +35,15 @@ def seed_of(sealed: Sealed) -> str:
 
 def draw(seed: str, texts: Sequence[str], count: int) -> list[Item]:
     """About `count` items, as many of each family. `texts`: held out; without any, two families are left out."""
-    families: dict[str, Callable[[random.Random], Item | None]] = {
-        name: partial(with_examples, ask) for name, ask in ASKED.items()
+    families: dict[str, Callable[[random.Random], list[Item]]] = {
+        name: partial(page, ask) for name, ask in ASKED.items()
     }
     families["programs"] = program
     if texts:
         families |= {"lines": partial(line, texts=texts), "cloze": partial(cloze, texts=texts)}
-    items = []
+    items, each = [], -(-count // len(families))
     for family, make in families.items():
-        for number in range(-(-count // len(families))):
-            if item := make(random.Random(f"{seed} {family} {number}")):
-                items.append(replace(item, family=family, number=number))
+        made = (make(random.Random(f"{seed} {family} {number}")) for number in range(each))
+        mine = itertools.islice(itertools.chain.from_iterable(made), each)
+        items += [replace(item, family=family, number=number) for number, item in enumerate(mine)]
     return items
