@@ -35,6 +35,8 @@ RECIPE: dict[str, Any] = {
     "data": {"vocabulary": 512},
     "train": {"batch": 32, "threads": 1},
 }
+GENTLY = 0.5
+"""Of the learning rates, in every arm: the start's had decayed, and at full rates it forgets."""
 
 Json = Any
 
@@ -61,7 +63,8 @@ def children(pid: str | int) -> list[int]:
 
 def trained(seed: int, proposer: str, seconds: float, jail: Jail, before: Path | None) -> tuple[Player, Json]:
     """The player after so many seconds of processor time, and what it counted."""
-    recipe = recipe_from({**RECIPE, "selfplay": {"env": "puzzles", "proposer": proposer}})
+    optim = {"scale": GENTLY if before else 1.0}
+    recipe = recipe_from({**RECIPE, "optim": optim, "selfplay": {"env": "puzzles", "proposer": proposer}})
     player = begin(recipe, load_game(recipe, ROOT), seed, 1, ROOT, before)
     meter, step, share = Meter(), 0, 0.0
     s = recipe.schedule
@@ -113,7 +116,7 @@ def keep(player: Player, folder: Path) -> None:
 def workplace(chosen: Any) -> Path:
     """What was measured with these options, by this source."""
     files = [path for pattern in SOURCES for path in sorted(ROOT.glob(pattern))]
-    known = hashlib.sha256(json.dumps([RECIPE, chosen.warm, chosen.puzzles]).encode())
+    known = hashlib.sha256(json.dumps([RECIPE, GENTLY, chosen.warm, chosen.puzzles]).encode())
     for path in files:
         known.update(path.read_bytes())
     folder = BUILD / f"selfplay-{known.hexdigest()[:12]}"
@@ -124,13 +127,13 @@ def workplace(chosen: Any) -> Path:
 def main() -> None:
     chosen = options(
         __doc__, seconds=(1800, "processor seconds of each arm"), warm=(300, "of the warm start"),
-        seeds=(3, "seeds"), first=(0, "the first of them"), puzzles=(200, "puzzles of each depth, at most"),
+        seeds=(3, "seeds"), puzzles=(200, "puzzles of each depth, at most"),
     )  # fmt: skip
     record = Record("selfplay", (__doc__ or "").partition("\n")[0], chosen)
     place = workplace(chosen)
     found: dict[str, list[Json]] = {}
     with keeper.opened() as jail:
-        for seed in range(chosen.first, chosen.first + chosen.seeds):
+        for seed in range(chosen.seeds):
             for arm in (START, *ARMS):
                 found.setdefault(arm, []).append(measured(place, seed, arm, chosen, jail))
     figures(record, found)
