@@ -127,7 +127,7 @@ def plan(folder: Path, size: Size = Size(), **options: Any) -> Plan:
     last = GATES * (len(parts) - 1)
     sealer = Plan(folder, interactive=bool(options.get("interactive"))).automatic[0]
     room = size.context - judges.TOKENS
-    asked = _short((game.puzzle(one).prompt for one in game.given(random.Random("asked"), 2 * size.pairs)), room)
+    asked = _short((game.puzzle(one).prompt for one in game.given(random.Random("asked"), 4 * size.pairs)), room)
     fresh = _short((task.prompt for task in game.held_out(2, 2 * size.votes)), room)
     settled: dict[str, Any] = {
         "purpose": "a small model that learns Python, then puzzles, from itself, and from simulated annotators",
