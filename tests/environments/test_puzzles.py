@@ -138,6 +138,8 @@ def test_the_prompt_shows_no_hidden_output(jail: Jail) -> None:
     for seed in range(20):
         task = Puzzles("induce", (3,)).task(seed)
         assert task.prompt.count("==") == SHOWN
+        kind = chains.Chain(tuple(task.meta["chain"])).kind
+        assert task.meta["inputs"][:SHOWN] == list(chains.SHOWN[kind]), "the same in every puzzle"
         assert len(task.meta["inputs"]) == len({spell(one) for one in task.meta["inputs"]}) == SHOWN + HIDDEN
 
 

@@ -95,6 +95,7 @@ def test_what_is_held_out_is_never_taught(game: Game, jail: Jail) -> None:
     assert one.parts["not held out"] == 0
     assert not one.sound
     behaviours = {Chain(tuple(task.meta["chain"])).behaviour for task in game.held_out(2, 30)}
+    assert len(behaviours) == 30, "each is tried once"
     assert all(map(chains.held_out, behaviours))
     assert not any(chains.held_out(one.behaviour) for one in game.given(rng, 200))
     assert game.held_out(3, 4) == game.held_out(3, 4)
@@ -147,6 +148,26 @@ def test_a_round_keeps_what_was_verified_and_relabels_what_was_not(game: Game, j
     assert {prompt.split("\n")[0] for prompt, _, _ in memory.lessons} == {"# propose", "# deduce", "# induce"}
     one.play()
     assert memory.counts["accepted"] == 1, "nothing new"
+
+
+def test_what_a_worked_example_does_is_nothing_new(game: Game, jail: Jail) -> None:
+    single = [Chain((one,)) for one in ("reverse", "backwards", "add one")]
+    taught = {chain.kind: chain.source() for chain in single if not chains.held_out(chain.behaviour)}
+
+    def write(prompts: Sequence[str]) -> list[str]:
+        return [taught.get(prompt.split("# takes: ")[-1].split("\n")[0], "") for prompt in prompts]
+
+    one = a_round(game, jail, write, proposals=12)
+    one.play()
+    assert one.memory.counts["accepted"] == 0
+    assert one.memory.counts["repeated"] > 0
+    assert one.memory.lessons == []
+
+
+def test_worked_examples_of_one_step_are_as_many_as_those_of_two(game: Game) -> None:
+    depths = [one.depth for one in game.given(random.Random(1), 400)]
+    assert 160 < depths.count(1) < 240
+    assert depths.count(2) == 400 - depths.count(1)
 
 
 def test_a_program_that_knows_only_what_it_was_shown_is_counted(game: Game, jail: Jail) -> None:
