@@ -2,9 +2,9 @@
 
     python benchmarks/capabilities.py [--runs 3]
 
-The whole command, with `--items 2000`, as a supervisor starts it, from a fresh interpreter to its last file: loading, reading, writing
-programs and running them in a jail. Tokenizer and held-out text are of this Python's standard library. The weights are
-random: what it costs does not depend on what they say, and no program that they write ends early.
+The whole command, with `--items 2000`, as a supervisor starts it, from a fresh interpreter to its last file: loading,
+reading, writing programs and running them in a jail. Tokenizer and held-out text are of this Python's standard library.
+The weights are random: what it costs does not depend on what they say, and no program that they write ends early.
 """
 
 from __future__ import annotations

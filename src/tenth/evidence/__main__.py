@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import gc
 import importlib
 import os
 import sys
@@ -50,8 +51,12 @@ def main(arguments: list[str] | None = None) -> int:
 
     given = vars(parser.parse_args(arguments))
     command = given.pop("command")
+    gc.disable()  # looking for garbage among what is imported, all of which stays, is a tenth of a command's start
+    module = importlib.import_module(f"tenth.evidence.{MODULES.get(command, command)}")
+    gc.freeze()
+    gc.enable()
     try:
-        importlib.import_module(f"tenth.evidence.{MODULES.get(command, command)}").main(read_sealed(), **given)
+        module.main(read_sealed(), **given)
     except (EvidenceError, TrainerError, JailError) as error:
         print(f"tenth-evidence: {error}", file=sys.stderr)
         return 1
