@@ -77,6 +77,12 @@ def after_another(sealed: Sealed, tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     return replace(sealed, out=record.gathering(3, "diff").out)
 
 
+def test_documents_are_named_that_have_tokens_in_a_row() -> None:
+    windows = np.array([[1, 2, 3, 4], [4, 1, 2, 3], [1, 2, 4, 3]])
+    pieces = (Piece(0, 0, 4, "a"), Piece(1, 0, 2, "b"), Piece(1, 1, 4, "c"), Piece(2, 0, 4, "d"), Piece(0, 0, 3, "a"))
+    assert Interval(windows, pieces, windows, 3).documents((1, 2, 3)) == ["a", "c"]
+
+
 def test_a_gate_shows_a_packet_beside_its_placebo(after_another: Sealed) -> None:
     diff.main(after_another)
     found, before = summary(after_another), after_another.folder / "gates/02/evidence/diff"

@@ -7,6 +7,7 @@ read; which documents there are, and their text, stands in the listing that ever
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -44,6 +45,18 @@ class Interval:
     pieces: tuple[Piece, ...]
     earlier: Windows
     whole: int  # windows that the interval had
+
+    def documents(self, tokens: Sequence[int]) -> list[str]:
+        """Those that have these tokens in a row, each once, in the order of reading."""
+        found = (np.lib.stride_tricks.sliding_window_view(self.windows, len(tokens), axis=1) == tokens).all(-1)
+        places: dict[int, list[int]] = {}
+        for window, at in np.argwhere(found).tolist():
+            places.setdefault(window, []).append(at)
+        inside = (
+            piece.document for piece in self.pieces for at in places.get(piece.window, ())
+            if piece.start <= at <= piece.stop - len(tokens)
+        )  # fmt: skip
+        return list(dict.fromkeys(inside))
 
 
 def read_interval(sealed: Sealed, before: Path, now: Path) -> Interval:

@@ -60,7 +60,7 @@ def main(sealed: Sealed) -> None:
     packet = look(now, before, interval, _held_out(sealed, sealed.checkpoint, text, now), _placebo(sealed, phase))
     surprises = explain(before, interval, packet)
     tables = [
-        *_surprises(packet, surprises, interval, text), *_taught(packet, text), *_tokens(packet, text),
+        *_surprises(packet, surprises, interval, text), *_taught(packet, interval, text), *_tokens(packet, text),
         _layers(packet, text), _places(packet, now, before, text),
     ]  # fmt: skip
     details = _details(packet, surprises, interval, text, time.monotonic() - began)
@@ -136,15 +136,22 @@ def _surprises(packet: Packet, surprises: Sequence[Surprise], interval: Interval
                       "columns": ["n-gram", "cosine", "document", "passage"], "rows": documents}]  # fmt: skip
 
 
-def _taught(packet: Packet, text: Text) -> list[Table]:
+def _taught(packet: Packet, interval: Interval, text: Text) -> list[Table]:
     columns = ["n-gram", "windows of the interval", "nats likelier", "score"]
-    named: list[tuple[str, Sequence[Taught]]] = [("New in the interval's text, and learnt", packet.taught)]
-    named += [("The same for the interval before (placebo)", packet.placebo.taught)] if packet.placebo else []
-    return [
-        {"title": title, "columns": columns,
-         "rows": [[_quoted(text, g.tokens), g.windows, round(g.gain, 2), round(g.score, 1)] for g in found[:SURPRISES]]}
-        for title, found in named
-    ]  # fmt: skip
+
+    def rows(found: Sequence[Taught]) -> list[list[object]]:
+        return [[_quoted(text, g.tokens), g.windows, round(g.gain, 2), round(g.score, 1)] for g in found[:SURPRISES]]
+
+    named = [
+        [*row, ", ".join(interval.documents(gram.tokens)[:DOCUMENTS])]
+        for row, gram in zip(rows(packet.taught), packet.taught, strict=False)
+    ]
+    title = "New in the interval's text, and learnt"
+    tables: list[Table] = [{"title": title, "columns": [*columns, "its first documents"], "rows": named}]
+    if packet.placebo:
+        title = "The same for the interval before (placebo)"
+        tables.append({"title": title, "columns": columns, "rows": rows(packet.placebo.taught)})
+    return tables
 
 
 def _gram(gram: Gram, text: Text) -> list[object]:
