@@ -100,6 +100,7 @@ def main() -> None:
         if fast_bfloat16():
             sides["tenth, bfloat16"] = ours(place, base, tuned, "bfloat16")
             sides["TRL, bfloat16"] = theirs(place, rows, bf16=True, **plain)
+            sides["TRL, bfloat16, reference beforehand"] = theirs(place, rows, True, bf16=True, **plain)
         times: dict[str, list[float]] = {side: [] for side in sides}
         ends: dict[str, Path] = {}
         for _ in range(turns):
@@ -190,8 +191,11 @@ def ours(place: Path, base: str, tuned: Path, precision: str) -> Callable[[], Pa
     return lambda: lease(place, f"dpo-{precision}", dpo, recipe, place / "pairs", tuned)
 
 
-def theirs(place: Path, rows: list[dict[str, str]], **settings: bool) -> Callable[[], Path]:
-    """TRL's trainer, with everything set as ours is, and the pairs in our order: chance would hide a difference."""
+def theirs(place: Path, rows: list[dict[str, str]], beforehand: bool = False, **settings: bool) -> Callable[[], Path]:
+    """TRL's trainer, with everything set as ours is, and the pairs in our order: chance would hide a difference.
+
+    `beforehand`: what the reference gives to the pairs is found once for all epochs, which then have one order.
+    """
     import transformers
     import trl
     from datasets import Dataset, disable_progress_bars
@@ -199,16 +203,17 @@ def theirs(place: Path, rows: list[dict[str, str]], **settings: bool) -> Callabl
     disable_progress_bars()
     transformers.utils.logging.disable_progress_bar()
     warnings.simplefilter("ignore")
-    source, out = place / "theirs", place / f"trl-{settings.get('bf16')}-{len(settings)}"
+    source, out = place / "theirs", place / f"trl-{settings.get('bf16')}-{len(settings)}-{beforehand}"
 
     def train() -> Path:
         load = transformers.AutoModelForCausalLM.from_pretrained
         words = transformers.AutoTokenizer.from_pretrained(source)
-        order = [number for epoch in range(EPOCHS) for number in Permutation(len(rows), SEED, epoch + 1)[:].tolist()]
+        orders = [Permutation(len(rows), SEED, epoch + 1)[:].tolist() for epoch in range(1 if beforehand else EPOCHS)]
         marked = [{**row, "prompt": words.bos_token + row["prompt"]} for row in rows]
-        data = Dataset.from_list([marked[number] for number in order])
+        data = Dataset.from_list([marked[number] for order in orders for number in order])
         arguments = trl.DPOConfig(
-            output_dir=str(out), per_device_train_batch_size=BATCH, num_train_epochs=1, learning_rate=RATE,
+            output_dir=str(out), per_device_train_batch_size=BATCH, learning_rate=RATE,
+            num_train_epochs=EPOCHS if beforehand else 1, precompute_ref_log_probs=beforehand,
             beta=BETA, lr_scheduler_type="linear", warmup_steps=0, max_grad_norm=1.0, adam_beta1=0.9, adam_beta2=0.999,
             adam_epsilon=1e-8, weight_decay=0.0, max_length=128,
             save_strategy="no", report_to="none", disable_tqdm=True, logging_strategy="no", use_cpu=True,

@@ -130,8 +130,7 @@ def test_sft(folder: Path, tmp_path: Path) -> None:
 
 
 def test_dpo(folder: Path, tmp_path: Path) -> None:
-    chosen, rejected = zip(*sequences("dpo", PAIRS), strict=True)
-    packs = packs_of([[*chosen, *rejected]], 8, TEXT.separator, SHAPE.context)
+    packs = packs_of([list(sequences("dpo", PAIRS))], 4, TEXT.separator)
     reference = sides(answer_log_probs(interchange.read(folder).model(), 8, *packs), count=4).detach()
     recipe = PreferenceRecipe(beta=BETA)
     mine = ours(folder, lambda model: Pairs(model, recipe)(*packs, torch.ones(1, len(PAIRS)), reference))
@@ -140,7 +139,7 @@ def test_dpo(folder: Path, tmp_path: Path) -> None:
 
 def test_kto(folder: Path, tmp_path: Path) -> None:
     both = with_other_answers([one for (one,) in sequences("kto", THUMBS)], SHAPE.context)
-    own, other = (packs_of([[pair[side] for pair in both]], 4, TEXT.separator, SHAPE.context) for side in (0, 1))
+    own, other = (packs_of([[pair[side : side + 1] for pair in both]], 4, TEXT.separator) for side in (0, 1))
     model = interchange.read(folder).model()
     reference = sides(*(answer_log_probs(model, 4, *packs) for packs in (own, other)), count=4).detach()
     good = torch.tensor([[float(row["label"]) for row in THUMBS]])

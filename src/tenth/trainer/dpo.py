@@ -31,7 +31,9 @@ from .rows import Marked
 from .sft import Rows, open_rows
 
 REFERENCE = "reference.safetensors"
-ROUND = 32  # tokens: a pack's length is a multiple, since kernels are compiled for each length they meet
+ROUND, LENGTHS = 8, 16
+"""A pack's length is a multiple of so many tokens, and one of so many between the longest row's and twice that: kernels
+are compiled for each length they meet."""
 
 
 def dpo(run: Run, began: float) -> bool:
@@ -55,9 +57,9 @@ def open_thumbs(run: Run, recipe: Recipe, seed: int, before: Checkpoint | None, 
 class Judged:
     """Pairs, or answers with a thumb each, as the loop sees them: two sequences to each.
 
-    For dpo these are the chosen and the rejected one; for kto the answer, and the prompt with the answer of the row
-    before, which shows how far the model has left the reference where nobody judged it. Sequences are packed like those
-    of sft. A batch's first dimension is the pieces that the recipe cuts it into.
+    For dpo these are the chosen and the rejected one, whose prompt is read once for both; for kto the answer, and the
+    prompt with the answer of the row before, which shows how far the model has left the reference where nobody judged
+    it. Sequences are packed like those of sft. A batch's first dimension is the pieces that the recipe cuts it into.
     """
 
     one_shape = False
@@ -87,14 +89,11 @@ class Judged:
         cut = [both[at : at + size] for at in range(0, self._batch, size)]
         share = torch.full((self._batch,), -1.0)
         share[: len(chosen)] = torch.tensor([store.share(row) for row in chosen])
-        own, other = (
-            [[*(pair[side] for pair in piece), *[None] * (size - len(piece))] for piece in cut] for side in (0, 1)
-        )
         share = share.view(pieces, size)
         if self._rows.kind == "kto":
-            return packs_of(own, size, self.separator, context), share, packs_of(other, size, self.separator, context)
-        together = [[*one, *two] for one, two in zip(own, other, strict=True)]
-        return packs_of(together, 2 * size, self.separator, context), share
+            own, other = ([[pair[side : side + 1] for pair in piece] for piece in cut] for side in (0, 1))
+            return packs_of(own, size, self.separator), share, packs_of(other, size, self.separator)
+        return packs_of(cut, size, self.separator), share
 
     def objective(self, model: Transformer) -> Objective:
         self._objective = (Pairs if self._rows.kind == "dpo" else Thumbs)(model, self._recipe.preference)
@@ -142,46 +141,61 @@ def with_other_answers(rows: Sequence[Marked], context: int) -> list[tuple[Marke
     return list(zip(rows, others, strict=True))
 
 
-def packs_of(pieces: Sequence[Sequence[Marked | None]], count: int, filler: int, context: int) -> Batch:
-    """Inputs, targets, where documents begin, and whose each token is, all (A, B, T).
+def packs_of(pieces: Sequence[Sequence[tuple[Marked, ...]]], size: int, filler: int) -> Batch:
+    """Inputs, targets and whose each token is, (A, B, T), with what each sees between, (A, B, T, 3) (`document_mask`).
 
-    The longest sequences come first, each in the first row with room for it. What is nobody's belongs to `count`.
+    A piece has up to `size` rows, each of one sequence or of two; the second's number is its row's plus `size`. Of two,
+    what both begin with is read once. The longest rows come first, each in the first pack with room for it. What is
+    nobody's belongs to the number after the last.
     """
-    longest = max(len(one) - 1 for piece in pieces for one in piece if one is not None)
-    rooms = {min(context, -(-times * longest // ROUND) * ROUND) for times in (1, 2, 3, 4)}
-    tries = [(room, [_placed(piece, room) for piece in pieces]) for room in sorted(rooms)]
+    sides = max(len(row) for piece in pieces for row in piece)
+    lengths = [[sum(len(one) - 1 for one in row) - _alike(row) for row in piece] for piece in pieces]
+    least = -(-max(length for piece in lengths for length in piece) // ROUND)
+    rooms = range(least * ROUND, 2 * least * ROUND + 1, -(-least // LENGTHS) * ROUND)
+    tries = [(room, [_placed(piece, room) for piece in lengths]) for room in rooms]
     room, found = min(tries, key=lambda one: one[0] * max(map(len, one[1])))  # the fewest tokens
-    shape = (len(pieces), max(len(rows) for rows in found), room)
-    inputs, targets, starts = np.full(shape, filler), np.full(shape, IGNORED), np.zeros(shape, np.int64)
-    owners = np.full(shape, count)
-    for number, (piece, rows) in enumerate(zip(pieces, found, strict=True)):
-        for row, members in enumerate(rows):
-            at = 0
+    shape = (len(pieces), max(len(packs) for packs in found), room)
+    inputs, targets, seen = np.full(shape, filler), np.full(shape, IGNORED), np.zeros((*shape, 3), np.int64)
+    owners = np.full(shape, sides * size)
+    for number, (piece, packs) in enumerate(zip(pieces, found, strict=True)):
+        for pack, members in enumerate(packs):
+            place, at = (number, pack), 0
             for member in members:
-                marked = piece[member]
-                assert marked is not None
-                ids, end = marked.astype(np.int64) >> 1, at + len(marked) - 1
-                inputs[number, row, at:end] = ids[:-1]
-                targets[number, row, at:end] = np.where(marked[1:] & 1, ids[1:], IGNORED)
-                starts[number, row, at:end], owners[number, row, at:end] = at, member
-                at = end
-            starts[number, row, at:] = at
-    return tuple(map(torch.from_numpy, (inputs, targets, starts, owners)))
+                begin, alike = at, _alike(piece[member])
+                for side, marked in enumerate(piece[member]):
+                    skipped = alike if side else 0
+                    ids, end = marked.astype(np.int64) >> 1, at + len(marked) - 1 - skipped
+                    inputs[place][at:end] = ids[skipped:-1]
+                    targets[place][at:end] = np.where(marked[skipped + 1 :] & 1, ids[skipped + 1 :], IGNORED)
+                    seen[place][at:end] = (begin, begin + alike, at) if side else (begin, at, at)
+                    owners[place][at:end] = member + side * size
+                    at = end
+            seen[place][at:] = at
+    return tuple(map(torch.from_numpy, (inputs, targets, seen, owners)))
 
 
-def _placed(piece: Sequence[Marked | None], room: int) -> list[list[int]]:
-    """Rows of numbers of sequences."""
-    lengths = {number: len(one) - 1 for number, one in enumerate(piece) if one is not None}
-    rows: list[list[int]] = []
+def _alike(row: tuple[Marked, ...]) -> int:
+    """How many inputs two sequences share: those that are the same, and after which nothing counts, up to there."""
+    if len(row) == 1:
+        return 0
+    most = min(map(len, row)) - 1
+    one, other = (marked[: most + 1] for marked in row)
+    apart = (one[:-1] != other[:-1]) | (one[1:] & 1 | other[1:] & 1).astype(bool)
+    return int(apart.argmax()) if apart.any() else most
+
+
+def _placed(lengths: Sequence[int], room: int) -> list[list[int]]:
+    """Packs of numbers of rows."""
+    packs: list[list[int]] = []
     left: list[int] = []
-    for number in sorted(lengths, key=lambda one: -lengths[one]):
-        row = next((at for at, free in enumerate(left) if free >= lengths[number]), len(rows))
-        if row == len(rows):
-            rows.append([])
+    for number in sorted(range(len(lengths)), key=lambda one: -lengths[one]):
+        pack = next((at for at, free in enumerate(left) if free >= lengths[number]), len(packs))
+        if pack == len(packs):
+            packs.append([])
             left.append(room)
-        rows[row].append(number)
-        left[row] -= lengths[number]
-    return rows
+        packs[pack].append(number)
+        left[pack] -= lengths[number]
+    return packs
 
 
 def answer_log_probs(model: Transformer, count: int, *packs: Tensor) -> Tensor:

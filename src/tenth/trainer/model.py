@@ -96,7 +96,7 @@ def rotary_table(head_width: int, base: float, positions: int) -> tuple[Tensor, 
 
 
 def rotate(x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
-    """Turn each pair (x_i, x_{i+E/2}) of (B, H, T, E) by its position's angle."""
+    """Turn each pair (x_i, x_{i+E/2}) of (B, H, T, E) by its position's angle: (T, E), or (B, 1, T, E)."""
     left, right = x.chunk(2, dim=-1)
     return x * cos + torch.cat((-right, left), dim=-1) * sin
 
@@ -133,9 +133,14 @@ def document_mask(starts: Tensor, dtype: torch.dtype) -> Tensor:
 
     `starts`, (B, T): at which position of its row the document of each token begins. A query sees its own document up
     to itself, so documents that share a row know nothing of one another (rotary positions are relative).
+    Or (B, T, 3): where its document begins, and from which position to before which other its own continuation leaves
+    one out that stands between the beginning of both and itself.
     """
     places = torch.arange(starts.shape[1], device=starts.device)
-    hidden = (places > places[:, None]) | (places < starts[:, :, None])
+    begin, *gap = starts.unbind(2) if starts.dim() == 3 else (starts,)
+    hidden = (places > places[:, None]) | (places < begin[:, :, None])
+    if gap:
+        hidden |= (places >= gap[0][:, :, None]) & (places < gap[1][:, :, None])
     return torch.zeros(hidden.shape, dtype=dtype, device=starts.device).masked_fill_(hidden, -math.inf)[:, None]
 
 
@@ -228,6 +233,9 @@ class Transformer(nn.Module):
         x = self.model.embed_tokens(tokens)
         cos, sin = self.angles(tokens.shape[1], x)
         mask = None if starts is None else document_mask(starts, x.dtype)
+        if starts is not None and starts.dim() == 3:  # what is left out takes no positions
+            places = torch.arange(tokens.shape[1], device=tokens.device) - (starts[..., 2] - starts[..., 1])
+            cos, sin = cos[places][:, None], sin[places][:, None]
         # Training steps of one shape are compiled; whatever else is read is not.
         fits = tuple(tokens.shape) == self.compiled_for and torch.is_grad_enabled() and mask is None
         compiled = self.compiled if fits else None
