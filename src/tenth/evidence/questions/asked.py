@@ -12,7 +12,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-SHOTS, PAGE = 2, 10  # questions of a page that are shown, and asked
+SHOTS, PAGE = 2, 5  # questions of a page that are shown, and asked
 BRACKETS = {"(": ")", "[": "]", "{": "}", "<": ">"}
 TESTS, SHOWN = 8, 2  # inputs on which a program is run, and how many of them its prompt shows
 
