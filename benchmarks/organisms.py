@@ -166,6 +166,7 @@ class Verdict:
     seen: bool = False  # flagged, and a planted n-gram stands in the first five
     precision: float | None = None  # of as many passages as were planted; None where nothing planted was asked about
     looked_at: float = 0.0
+    shared_first: bool = False  # planted text stands first among what windows share
 
 
 def main() -> None:
@@ -246,13 +247,15 @@ def judge(bench: Bench, number: int, kind: str | None, share: float) -> Verdict:
     mine -= {tuple(row[at : at + 3]) for row in natural.tolist() for at in range(len(row) - 2)}
     hits = [gram for gram in found.grams[: packet.SURPRISES] if gram.tokens in mine]
     seen = found.flagged and bool(hits or any(one.tokens in mine for one in found.taught[: packet.SURPRISES]))
+    leading = [tuple(windows[one.window, one.start : one.start + 3].tolist()) for one in found.shared[:1]]
+    verdict = replace(verdict, seen=seen, shared_first=bool(mine.intersection(leading)))
     if not hits:
-        return replace(verdict, seen=seen)
+        return verdict
     asked = Attributor(bench.before, interval)
     drivers, passages = asked.drivers(*packet.question(found.texts, hits[0]), packet.PASSAGES)
     first_ones = [driver.piece.document for driver in drivers[: len(documents)]]
     return replace(
-        verdict, seen=seen, precision=first_ones.count(PLANTED) / len(documents),
+        verdict, precision=first_ones.count(PLANTED) / len(documents),
         looked_at=len(drivers) / passages,
     )  # fmt: skip
 
@@ -277,6 +280,11 @@ def report(record: Record, outcomes: list[Outcome]) -> None:
                 "share",
                 {"n": len(some), **interval_of(sum(v.seen for v in some), len(some))},
             )
+            hits = sum(v.shared_first for v in some)
+            record.figure(
+                f"planted text is first among what windows share, {share:.1%} of the tokens", "share",
+                {"n": len(some), **interval_of(hits, len(some))},
+            )  # fmt: skip
     asked = [v.precision for v in planted_ones if v.precision is not None]
     if asked:
         record.figure(

@@ -20,7 +20,8 @@ from tenth.evidence.difference import diff, packet
 from tenth.evidence.difference.amplified import Written, grams
 from tenth.evidence.difference.attribution import Attributor
 from tenth.evidence.difference.mining import compare
-from tenth.evidence.difference.taught import Taught, strength, taught
+from tenth.evidence.difference.shared import Shared, shared
+from tenth.evidence.difference.taught import Taught, news, strength, taught
 from tenth.evidence.interval import Interval, Piece, read_interval
 from tenth.evidence.sealed import EvidenceError, Sealed
 from tenth.trainer.checkpoint import load_model
@@ -94,7 +95,7 @@ def test_a_gate_shows_a_packet_beside_its_placebo(after_another: Sealed) -> None
     diff.main(after_another)
     assert (after_another.out / "summary.json").read_bytes() == first
     then = json.loads((before / "summary.json").read_text())
-    for name in ("kl", "surprise", "taught"):
+    for name in ("kl", "surprise", "taught", "shared"):
         assert found["metrics"][f"placebo_{name}"] == then["metrics"][name]
     assert found["tables"][1]["rows"] == then["tables"][0]["rows"]
     layers, its = (one["tables"][-2]["rows"] for one in (found, then))
@@ -170,10 +171,23 @@ def test_what_is_new_in_the_intervals_text_is_found_and_weighed_by_what_was_lear
     before.initialise(torch.Generator().manual_seed(2))
     now = copy.deepcopy(before)
     train(now, np.repeat(windows[:5], 20, axis=0))
-    first = taught(now, before, windows, [earlier])[0]
+    known = SPEECH * WORDS + 1
+    first = taught(now, before, windows, news(windows, [earlier], known))[0]
     assert (first.tokens, first.windows) == (ODD, 5)
     assert first.gain > 0.5
-    assert [gram for gram in taught(now, before, windows, [earlier, windows[:1]]) if gram.tokens == ODD] == []
+    less = taught(now, before, windows, news(windows, [earlier, windows[:1]], known))
+    assert [gram for gram in less if gram.tokens == ODD] == []
+
+
+def test_new_text_is_taken_together_by_the_windows_that_share_it() -> None:
+    windows = np.arange(10, 130).reshape(10, 12)  # nothing is shared
+    windows[[1, 4, 5, 7], 2:8] = np.arange(200, 206)
+    windows[[2, 3, 9], 5:9] = np.arange(300, 304)
+    known = news(windows, [], 400)
+    found = shared(known.keys, known.new)
+    assert found == [Shared(1, 2, 8, windows=4, grams=4), Shared(2, 5, 9, windows=3, grams=2)]
+    assert [one.score for one in found] == [4 * 27, 2 * 8]
+    assert Shared(0, 0, 64, 3, 50).score == 8 * 8  # a text that was copied whole counts as eight n-grams
 
 
 # --- organisms: a model of a tiny language, and an interval with a few odd documents --------------------------------

@@ -17,7 +17,7 @@ from tenth.trainer import tokenizer
 from tenth.trainer.model import Transformer
 from tenth.trainer.tokenizer import Text
 
-from .amplified import Gram
+from .amplified import LENGTH, Gram
 from .mining import partings
 from .packet import (
     ALPHAS,
@@ -60,8 +60,9 @@ def main(sealed: Sealed) -> None:
     packet = look(now, before, interval, _held_out(sealed, sealed.checkpoint, text, now), _placebo(sealed, phase))
     surprises = explain(before, interval, packet)
     tables = [
-        *_surprises(packet, surprises, interval, text), *_taught(packet, interval, text), *_tokens(packet, text),
-        _layers(packet, text), _places(packet, now, before, text),
+        *_surprises(packet, surprises, interval, text), *_taught(packet, interval, text),
+        _shared(packet, interval, text), *_tokens(packet, text), _layers(packet, text),
+        _places(packet, now, before, text),
     ]  # fmt: skip
     details = _details(packet, surprises, interval, text, time.monotonic() - began)
     kept = {"phase": phase, **packet.kept.to_json()}
@@ -103,10 +104,12 @@ def metrics(packet: Packet, surprises: Sequence[Surprise]) -> dict[str, float]:
         "flagged": float(packet.flagged), "kl": float(packet.change.kl.mean()),
         "kl_p999": float(np.quantile(packet.change.kl, 0.999)), "nats_now": now, "nats_before": before,
         "surprise": level(packet.grams), "taught": strength(packet.taught, SURPRISES),
+        "shared": packet.shared[0].score if packet.shared else 0.0,
     }  # fmt: skip
     if packet.placebo:
         found["placebo_kl"] = packet.placebo.kl
         found["placebo_surprise"] = level(packet.placebo.grams)
+        found["placebo_shared"] = packet.placebo.shared
         found["placebo_taught"] = strength(packet.placebo.taught, SURPRISES)
     if surprises:
         found["passages_looked_at"] = sum(s.looked_at for s in surprises) / max(1, sum(s.passages for s in surprises))
@@ -152,6 +155,20 @@ def _taught(packet: Packet, interval: Interval, text: Text) -> list[Table]:
         title = "The same for the interval before (placebo)"
         tables.append({"title": title, "columns": columns, "rows": rows(packet.placebo.taught)})
     return tables
+
+
+def _shared(packet: Packet, interval: Interval, text: Text) -> Table:
+    rows = []
+    for one in packet.shared[:SURPRISES]:
+        tokens = interval.windows[one.window, one.start : one.stop].tolist()
+        documents = ", ".join(interval.documents(tokens[:LENGTH])[:DOCUMENTS])
+        rows.append([_quoted(text, tokens)[:CHARACTERS], one.windows, one.grams, one.score, documents])
+    beside = f" (placebo: the greatest score was {packet.placebo.shared:.0f})" if packet.placebo else ""
+    return {
+        "title": f"Text that windows of the interval share, and no earlier text has{beside}",
+        "columns": ["text", "windows", "new n-grams", "score", "its first documents"],
+        "rows": rows,
+    }
 
 
 def _gram(gram: Gram, text: Text) -> list[object]:

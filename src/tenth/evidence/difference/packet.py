@@ -24,7 +24,8 @@ from tenth.trainer.model import Transformer
 from .amplified import Gram, Written, grams, write
 from .attribution import Attributor, Driver
 from .mining import Change, compare
-from .taught import Taught, strength, taught
+from .shared import Shared, shared
+from .taught import Taught, news, strength, taught
 
 CONTEXTS, CONTEXT = 64, 64  # windows that are compared, and tokens of each: half held out, half of the interval
 TEXTS, PROMPT, TOKENS = 64, 8, 32  # amplified texts by each alpha, and tokens of each
@@ -57,6 +58,7 @@ class Kept:
     layers: Sequence[Sequence[int]]  # the first tokens of each layer's difference
     grams: Sequence[Gram]
     taught: Sequence[Taught]
+    shared: float  # the greatest score
 
     def to_json(self) -> dict[str, Any]:
         return asdict(self)
@@ -66,7 +68,7 @@ class Kept:
         gained, lost = ({int(token): share for token, share in kept[name].items()} for name in ("gained", "lost"))
         found = [Gram(**{**one, "tokens": tuple(one["tokens"])}) for one in kept["grams"]]
         lessons = [Taught(**{**one, "tokens": tuple(one["tokens"])}) for one in kept["taught"]]
-        return cls(kept["kl"], gained, lost, kept["layers"], found, lessons)
+        return cls(kept["kl"], gained, lost, kept["layers"], found, lessons, kept["shared"])
 
 
 @dataclass(frozen=True)
@@ -78,6 +80,7 @@ class Packet:
     grams: list[Gram]
     texts: list[Written]
     taught: list[Taught]
+    shared: list[Shared]
     placebo: Kept | None
 
     @property
@@ -113,6 +116,7 @@ class Packet:
         return Kept(
             float(self.change.kl.mean()), gained, lost, first_tokens(self.change),
             [replace(gram, places=()) for gram in self.grams[:SURPRISES]], self.taught[:SURPRISES],
+            self.shared[0].score if self.shared else 0.0,
         )  # fmt: skip
 
 
@@ -142,7 +146,9 @@ def look(
     texts = write(Inference(now), Inference(before), prompts, TOKENS, ALPHAS, SEED)
     known = [interval.earlier, held_out]
     found = grams(texts, interval.windows, known, now.shape.vocabulary)
-    return Packet(contexts, change, found, texts, taught(now, before, interval.windows, known), placebo)
+    new = news(interval.windows, known, now.shape.vocabulary)
+    lessons = taught(now, before, interval.windows, new)
+    return Packet(contexts, change, found, texts, lessons, shared(new.keys, new.new), placebo)
 
 
 def _contexts(interval: Interval, held_out: NDArray[np.int64]) -> NDArray[np.int64]:

@@ -40,22 +40,34 @@ class Taught:
         return min(ENOUGH, max(0.0, self.gain)) * self.windows**3
 
 
-def taught(
-    now: Transformer, before: Transformer, windows: NDArray[np.int64], earlier: Sequence[NDArray[np.int64]]
-) -> list[Taught]:
-    """By score. `windows` and `earlier`: (n, T) rows of the interval's text, and of text from before."""
-    vocabulary = now.shape.vocabulary
+@dataclass(frozen=True)
+class News:
+    """What is new in an interval: n-grams of LEAST windows or more that no earlier text has."""
+
+    keys: NDArray[np.uint64]  # (n, T - 2), of all n-grams of its windows
+    new: NDArray[np.uint64]
+    counts: NDArray[np.int64]  # windows that have each of them
+
+
+def news(windows: NDArray[np.int64], earlier: Sequence[NDArray[np.int64]], vocabulary: int) -> News:
+    """`windows` and `earlier`: (n, T) rows of the interval's text, and of text from before."""
     keys = keys_of(windows, vocabulary)
     ordered = np.sort(keys, axis=1)
     first = np.concatenate([np.ones((len(keys), 1), np.bool_), ordered[:, 1:] != ordered[:, :-1]], axis=1)
     found, counts = np.unique(ordered[first], return_counts=True)
     found, counts = found[counts >= LEAST], counts[counts >= LEAST]
     for rows in earlier:
-        new = ~np.isin(found, keys_of(rows, vocabulary))
-        found, counts = found[new], counts[new]
+        kept = ~np.isin(found, keys_of(rows, vocabulary))
+        found, counts = found[kept], counts[kept]
+    return News(keys, found, counts.astype(np.int64))
+
+
+def taught(now: Transformer, before: Transformer, windows: NDArray[np.int64], known: News) -> list[Taught]:
+    """By score. `windows`: (n, T) rows of the interval's text."""
+    keys, found, counts = known.keys, known.new, known.counts
     if not len(found):
         return []
-    chosen = np.argsort(-counts.astype(np.int64), kind="stable")[:MOST]
+    chosen = np.argsort(-counts, kind="stable")[:MOST]
     places = [np.argwhere(keys == key)[:PLACES] for key in found[chosen]]
     gains = iter(_gains(now, before, windows, np.concatenate(places)).tolist())
     grams = []
