@@ -17,7 +17,7 @@ import json, os, random, sys
 from tenth.evidence.questions.asked import program
 from tenth.evidence.questions.programs import opened, passed
 with opened() as (jail, lacking):
-    items = [program(random.Random(seed)) for seed in range(4)]
+    items = [one for seed in range(4) for one in program(random.Random(seed))]
     found = [passed(jail, items, [one.answer for one in items]), passed(jail, items, [one.others[0] for one in items])]
     escape = passed(jail, items[:1], [" [open('/etc/passwd')]"])
 with open(os.environ["TENTH_OUT"] + "/summary.json", "w") as out:
