@@ -48,19 +48,13 @@ class AdamW:
 
     def update(self, weights: list[Tensor], gradients: list[Tensor], scale: float, factor: float = 1.0) -> None:
         self._steps += 1
-        steps = int(self._steps)
-        lr = self._lr * scale
+        steps = torch.full((), float(self._steps), device=weights[0].device)
         for weight, gradient, mean, square in pieces(weights, gradients, self._mean, self._square):
-            taken = scaled(gradient, factor)
-            torch._foreach_lerp_(mean, taken, 1.0 - self._beta1)
-            torch._foreach_mul_(square, self._beta2)
-            torch._foreach_addcmul_(square, taken, taken, 1.0 - self._beta2)
-            if self._decay:
-                torch._foreach_mul_(weight, 1.0 - lr * self._decay)
-            deviation = torch._foreach_sqrt(square)
-            torch._foreach_div_(deviation, (1.0 - self._beta2**steps) ** 0.5)
-            torch._foreach_add_(deviation, self._epsilon)
-            torch._foreach_addcdiv_(weight, mean, deviation, -lr / (1.0 - self._beta1**steps))
+            torch._fused_adamw_(
+                weight, scaled(gradient, factor), mean, square, [], [steps] * len(weight), lr=self._lr * scale,
+                beta1=self._beta1, beta2=self._beta2, weight_decay=self._decay, eps=self._epsilon, amsgrad=False,
+                maximize=False,
+            )  # fmt: skip
 
     def tensors(self) -> dict[str, Tensor]:
         named = {f"{n}.mean": t for n, t in zip(self._names, self._mean, strict=True)}
