@@ -1,13 +1,13 @@
 """Does DPO on 300 pairs make a model that people prefer, as TRL's does, and how fast is it beside TRL's?
 
-    python benchmarks/preferences.py [--full] [--threads 2]
+    python benchmarks/preferences.py [--full] [--turns 3] [--threads 2]
 
 The people are simulated (annotator.py). A base is pretrained and tuned on answers in all manners, by the phases that a
 run has; it writes two answers each to some prompts, and the annotator chooses. DPO by ours and by TRL's trainer starts
 from the same weights and takes the same pairs in the same order, three times, with the same learning rates, batch and
 schedule (AdamW). Judged are answers to prompts that nobody trained on, by the votes that the annotator would give.
-Times are whole: from model and pairs on disk to trained weights on disk, without the imports. --full: 10 M parameters
-and three turns, else half a million and one.
+Times are whole: from model and pairs on disk to trained weights on disk, without the imports. --full: 10 M parameters,
+else half a million.
 """
 
 from __future__ import annotations
@@ -79,11 +79,13 @@ Phase = Callable[[Run, float], bool]
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--full", action="store_true", help="10 M parameters")
+    parser.add_argument("--turns", type=int, default=1)
     parser.add_argument("--threads", type=int, default=2)
     options = parser.parse_args()
     record = Record("preferences", (__doc__ or "").partition("\n")[0], options)
     torch.set_num_threads(options.threads)
-    depth, width, mlp, texts, turns = (6, 384, 960, 400, 3) if options.full else (2, 128, 384, 300, 1)
+    depth, width, mlp, texts = (6, 384, 960, 400) if options.full else (2, 128, 384, 300)
+    turns = options.turns
     base = BASE.format(depth=depth, width=width, mlp=mlp, threads=options.threads)
     with workplace() as place:
         tuned = tuned_model(place, base, texts)

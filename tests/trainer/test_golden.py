@@ -137,6 +137,21 @@ def test_dpo(folder: Path, tmp_path: Path) -> None:
     assert_golden(mine, theirs(folder, "DPO", PAIRS, tmp_path, beta=BETA, max_length=64))
 
 
+def test_a_prompt_that_is_read_once_for_both_answers_changes_nothing(folder: Path) -> None:
+    """Beside every sequence in a row of its own; the first pair has no common beginning."""
+    generator = torch.Generator().manual_seed(5)
+    rows = list(sequences("dpo", PAIRS))
+    rows[0] = (rows[0][0], torch.randint(1, 256, (9,), generator=generator).numpy().astype("uint32") * 2 + 1)
+    model = interchange.read(folder).model()
+    together = packs_of([rows], len(rows), TEXT.separator)
+    alone = [packs_of([[(row[side],)]], 1, TEXT.separator) for side in (0, 1) for row in rows]
+    found = answer_log_probs(model, 2 * len(rows), *together)[0]
+    expected = torch.cat([answer_log_probs(model, 1, *one)[0] for one in alone])
+    torch.testing.assert_close(found, expected, rtol=0, atol=1e-4)
+    read = int((together[3] < 2 * len(rows)).sum())
+    assert read < sum(len(one) - 1 for row in rows for one in row), "prompts were read once"
+
+
 def test_kto(folder: Path, tmp_path: Path) -> None:
     both = with_other_answers([one for (one,) in sequences("kto", THUMBS)], SHAPE.context)
     own, other = (packs_of([[pair[side : side + 1] for pair in both]], 4, TEXT.separator) for side in (0, 1))
