@@ -65,12 +65,13 @@ def main(sealed: Sealed) -> None:
         _places(packet, now, before, text),
     ]  # fmt: skip
     details = _details(packet, surprises, interval, text, time.monotonic() - began)
-    kept = {"phase": phase, **packet.kept.to_json()}
+    within = phase if state_of(sealed.previous)["phase"] == phase else None
+    kept = {"phase": within, **packet.kept.to_json()}
     write(sealed, headline(packet, text), metrics(packet, surprises), {**details, "kept": kept}, tables)
 
 
 def _placebo(sealed: Sealed, phase: str) -> Kept | None:
-    """What was kept at the gate before, if it compared two checkpoints of this phase."""
+    """What was kept at the gate before, if both checkpoints that it compared are of this phase."""
     kept = written_before(sealed, "kept.json")
     return Kept.from_json(kept) if kept and kept["phase"] == phase else None
 
