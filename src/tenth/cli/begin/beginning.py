@@ -66,7 +66,7 @@ name = "completions"
 command = ["tenth-evidence", "completions"]
 
 # What changed since the last approved checkpoint, and why; what it can do now; and what is different about the run.
-# The first two take up to a minute a gate each (docs/evidence.md).
+# The first two take some seconds a gate each (docs/evidence.md).
 # [[evidence]]
 # name = "diff"
 # command = ["tenth-evidence", "diff"]
