@@ -25,6 +25,7 @@ from .interchange import Source
 from .loop import train_lease
 from .loss import IGNORED, token_log_probs
 from .model import Transformer
+from .packing import packed
 from .preference import dpo_losses, kto_losses
 from .recipe import PreferenceRecipe, Recipe
 from .rows import Marked
@@ -152,7 +153,7 @@ def packs_of(pieces: Sequence[Sequence[tuple[Marked, ...]]], size: int, filler: 
     lengths = [[sum(len(one) - 1 for one in row) - _alike(row) for row in piece] for piece in pieces]
     least = -(-max(length for piece in lengths for length in piece) // ROUND)
     rooms = range(least * ROUND, 2 * least * ROUND + 1, -(-least // LENGTHS) * ROUND)
-    tries = [(room, [_placed(piece, room) for piece in lengths]) for room in rooms]
+    tries = [(room, [packed(piece, room) for piece in lengths]) for room in rooms]
     room, found = min(tries, key=lambda one: one[0] * max(map(len, one[1])))  # the fewest tokens
     shape = (len(pieces), max(len(packs) for packs in found), room)
     inputs, targets, seen = np.full(shape, filler), np.full(shape, IGNORED), np.zeros((*shape, 3), np.int64)
@@ -182,20 +183,6 @@ def _alike(row: tuple[Marked, ...]) -> int:
     one, other = (marked[: most + 1] for marked in row)
     apart = (one[:-1] != other[:-1]) | (one[1:] & 1 | other[1:] & 1).astype(bool)
     return int(apart.argmax()) if apart.any() else most
-
-
-def _placed(lengths: Sequence[int], room: int) -> list[list[int]]:
-    """Packs of numbers of rows."""
-    packs: list[list[int]] = []
-    left: list[int] = []
-    for number in sorted(range(len(lengths)), key=lambda one: -lengths[one]):
-        pack = next((at for at, free in enumerate(left) if free >= lengths[number]), len(packs))
-        if pack == len(packs):
-            packs.append([])
-            left.append(room)
-        packs[pack].append(number)
-        left[pack] -= lengths[number]
-    return packs
 
 
 def answer_log_probs(model: Transformer, count: int, *packs: Tensor) -> Tensor:

@@ -20,6 +20,7 @@ from tenth.evidence.sealed import EvidenceError
 from tenth.trainer import tokenizer
 from tenth.trainer.generate import complete
 from tenth.trainer.inference import Inference
+from tenth.trainer.packing import packed
 
 TOKENS_AT_ONCE = 2_048
 SHARED = 256  # tokens of short rows that are read as one, where the context has as many
@@ -108,7 +109,7 @@ class Reader:
         found: dict[int, list[Answer]] = {}
         lengths = [len(row.ids) for row in rows]
         width = min(self.model.shape.context, max(SHARED, *lengths, 0))
-        full = _shared(lengths, width)
+        full = packed(lengths, width)
         at_once = max(1, TOKENS_AT_ONCE // width)
         for start in range(0, len(full), at_once):
             batch = full[start : start + at_once]
@@ -154,17 +155,3 @@ class Reader:
     def write(self, prompts: Sequence[str], tokens: int, ends: Sequence[str]) -> list[str]:
         """What it writes greedily after each prompt, up to the first of `ends`."""
         return complete(Inference(self.model), self.text, prompts, tokens, ends=ends)
-
-
-def _shared(lengths: Sequence[int], room: int) -> list[list[int]]:
-    """Numbers of the rows that fill `room` together, the longest first into the first place that has room."""
-    full: list[list[int]] = []
-    left: list[int] = []
-    for number in sorted(range(len(lengths)), key=lambda number: -lengths[number]):
-        place = next((at for at, free in enumerate(left) if free >= lengths[number]), len(full))
-        if place == len(full):
-            full.append([])
-            left.append(room)
-        full[place].append(number)
-        left[place] -= lengths[number]
-    return full
