@@ -23,7 +23,7 @@ help:  ## what can be made here
 demo: $(TRAINER)  ## train a small code model under the whole law, and watch (about six minutes)
 	@$(BIN)/tenth demo $(ARGS)
 
-test: system $(DEV) types  ## every check and every test (about eleven minutes)
+test: system $(DEV) types  ## every check and every test (about twelve minutes)
 	@$(MAKE) --no-print-directory check
 	@echo "Running the tests ..."
 	@$(BIN)/python tools/run_tests.py $(ARGS)
