@@ -1,7 +1,7 @@
 """``python -m tenth.cli.judge.minding RUN [--of NAME ...]``: have alarms watched, and miss whoever watches.
 
-A charter that has alarms pull the cord is kept closed: if the watcher ends while the run is held, whatever ended it,
-the cord is pulled.
+A charter that has alarms pull the cord is kept closed: if the watcher fails or is killed while the run is held, the
+cord is pulled.
 """
 
 from __future__ import annotations
@@ -11,17 +11,13 @@ import sys
 
 from tenth.cli import pull
 from tenth.cli.find import is_live
-from tenth.errors import RunRefused
 
 
 def main(run: str, *series: str) -> int:
     code = subprocess.call([sys.executable, "-m", "tenth.cli", "alarms", run, "--pull", *series])
-    if not is_live(run):
+    if code == 0 or not is_live(run):  # it ends well when the run is closed, or nobody holds it any more
         return 0
-    try:
-        text, _ = pull.stop(run, "alarms")
-    except RunRefused:  # it ended in this moment
-        return 0
+    text, _ = pull.stop(run, "alarms")
     print(f"the watcher of alarms ended with status {code}; {text}", file=sys.stderr)
     return 1
 
