@@ -59,15 +59,18 @@ class Arena(Live):
     """A live run whose trainer is ``act.py``. Its charter leaves little room, so that every limit is soon met."""
 
     @classmethod
-    def of(cls, folder: Path, machine: str | None = None, **options: Any) -> Arena:
+    def of(
+        cls, folder: Path, machine: str | None = None, memory_bytes: int = MEMORY_BYTES, **options: Any
+    ) -> Arena:  # fmt: skip
         # A lease is twice its even share of the ceiling; there are a hundred.
         given = {"device_seconds": 50 * LEASE, "every": 100, "silence_seconds": 4.0, **options}
         arena = cls(folder, machine=machine, command=[PYTHON, "hostile/act.py"], **given)
         arena.output_bytes = OUTPUT_BYTES + os.getpid() % 10_000 * 100 + len(machine or "")
+        arena.memory_bytes = memory_bytes
         return arena
 
     def charter(self) -> str:
-        room = {"processes": PROCESSES, "memory_bytes": MEMORY_BYTES, "output_bytes": self.output_bytes}
+        room = {"processes": PROCESSES, "memory_bytes": self.memory_bytes, "output_bytes": self.output_bytes}
         lines = "".join(f"{name} = {value}\n" for name, value in room.items())
         return super().charter().replace("[quarantine]\n", f"[quarantine]\n{lines}")
 
