@@ -114,6 +114,17 @@ def test_an_epoch_in_tenths_is_the_epoch_in_one(begin: Any, phase: str, recipe: 
     assert not list(whole.work.rglob("*.safetensors"))  # no weights lie about after a tenth
 
 
+def test_the_reference_reads_a_pair_once_for_all_epochs(begin: Any) -> None:
+    """Interrupted or not, and whichever batches it stands in later."""
+    whole, parts = begin("dpo", "whole", of=1, epochs=2), begin("dpo", "parts", epochs=2)
+    epochs = [[here(one) for _ in range(count)] for one, count in ((whole, 1), (parts, 3), (whole, 1), (parts, 3))]
+    assert weights(whole) == weights(parts)
+    read = [any("reference" in frame["metrics"] for one in epoch for frame in one.of("progress")) for epoch in epochs]
+    assert read == [True, True, False, False]
+    first, last = (tenths[0].of("progress")[-1] for tenths in (epochs[0], epochs[2]))
+    assert first["flop"] == pytest.approx(last["flop"] * 4 / 3, rel=0.2), "no more is claimed than was done"
+
+
 def test_an_answer_is_learned_and_ended(begin: Any, base: Path) -> None:
     supervisor = begin("sft", of=1, epochs=6)
     for _ in range(6):

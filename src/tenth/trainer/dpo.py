@@ -1,11 +1,14 @@
 """The phases `dpo` and `kto`: what people said of answers, against the model that the phase began with.
 
 That reference lies in each checkpoint. The log-probabilities that it gives to a tenth's rows are computed before the
-tenth's first step, step by step as the training reads them, so they are the same bits whoever was interrupted.
+tenth's first step, step by step as the training reads them, so they are the same bits whoever was interrupted. Those of
+pairs are kept in the checkpoint: later epochs compute none. What kto compares depends on a batch, and no epoch has its
+batches again.
 """
 
 from __future__ import annotations
 
+import math
 import shutil
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -31,7 +34,7 @@ from .recipe import PreferenceRecipe, Recipe
 from .rows import Marked
 from .sft import Rows, open_rows
 
-REFERENCE = "reference.safetensors"
+REFERENCE, GIVEN = "reference.safetensors", "reference_log_probs.safetensors"
 ROUND, LENGTHS = 8, 16
 """A pack's length is a multiple of so many tokens, and one of so many between the longest row's and twice that: kernels
 are compiled for each length they meet."""
@@ -70,18 +73,26 @@ class Judged:
         self._batch = recipe.train.batch
         self.steps = rows.start - (-len(rows.order) // self._batch)
         self.tokenizer, self.separator, self.vocabulary = rows.tokenizer, rows.text.separator, rows.text.vocabulary
-        self._reference: dict[int, Tensor] = {}  # by step
+        self._given = self._known()  # by row; for kto of its last batch
 
     def batches(self, start: int) -> Iterator[Batch]:
         """Packs, shares or thumbs (A, P; -1: no row), what the reference gives (A, P, 2), and for kto packs again."""
         for step in range(start, self.steps):
             first, share, *more = self.batch(step)
-            yield *first, share, self._reference.pop(step), *(tensor for one in more for tensor in one)
+            given = torch.zeros(share.numel(), 2)
+            chosen = self._chosen(step)
+            given[: len(chosen)] = self._given[chosen]
+            yield *first, share, given.view(*share.shape, 2), *(tensor for one in more for tensor in one)
+
+    def _chosen(self, step: int) -> list[int]:
+        """The rows of a step."""
+        first = (step - self._rows.start) * self._batch
+        rows: list[int] = self._rows.order[first : first + self._batch].tolist()
+        return rows
 
     def batch(self, step: int) -> tuple[Batch, Tensor, *tuple[Batch, ...]]:
         """Packs, shares, and for kto the packs of mismatched answers."""
-        first = (step - self._rows.start) * self._batch
-        chosen = self._rows.order[first : first + self._batch].tolist()
+        chosen = self._chosen(step)
         store, context, pieces = self._rows.store, self._recipe.model.context, self._recipe.train.accumulate
         both = [store.sequences(row) for row in chosen]
         if self._rows.kind == "kto":
@@ -101,23 +112,37 @@ class Judged:
         return self._objective
 
     def begin(self, run: Run, model: Transformer) -> None:
-        """What the reference gives to every row of the tenth."""
-        if self._before is None:
-            reference = model  # it has learned nothing yet
-        else:
-            with torch.random.fork_rng(devices=[]):
-                reference = Transformer(model.shape)
-            path = self._before.folder / REFERENCE
-            interchange.fill(reference, interchange.read_file(path), str(path))
-            reference.to(model.lm_head.weight.device, model.lm_head.weight.dtype)
-        for step in range(run.position, run.lease.last_step(self.steps)):
+        """What the reference gives to the rows of the tenth that it has not read yet."""
+        steps = range(run.position, run.lease.last_step(self.steps))
+        unread = [step for step in steps if self._given[self._chosen(step)].isnan().any()]
+        self._objective.passes = 1 + (self._objective.passes - 1) * len(unread) / max(1, len(steps))
+        reference = self._reference(model) if unread else model
+        for step in unread:
             first, share, *more = self.batch(step)
             with torch.no_grad():
-                given = [
+                found = [
                     answer_log_probs(reference, share.shape[1] * (1 if more else 2), *one) for one in (first, *more)
                 ]
-            self._reference[step] = sides(*given, count=share.shape[1]).cpu()
+            chosen = self._chosen(step)
+            given = sides(*found, count=share.shape[1]).cpu().view(-1, 2)[: len(chosen)]
+            self._given[chosen] = torch.where(self._given[chosen].isnan(), given, self._given[chosen])
             run.report(reference=step)  # a sign of life
+
+    def _reference(self, model: Transformer) -> Transformer:
+        if self._before is None:
+            return model  # it has learned nothing yet
+        with torch.random.fork_rng(devices=[]):
+            reference = Transformer(model.shape)
+        path = self._before.folder / REFERENCE
+        interchange.fill(reference, interchange.read_file(path), str(path))
+        return reference.to(model.lm_head.weight.device, model.lm_head.weight.dtype)
+
+    def _known(self) -> Tensor:
+        """(rows, 2): what the reference gave to each row when it was first read, NaN where it was not."""
+        path = self._before.folder / GIVEN if self._before else None
+        found = interchange.read_file(path) if path and path.exists() else {}
+        cached = self._rows.store.cached
+        return torch.cat([found.get(one.file.sha256, torch.full((len(one), 2), math.nan)) for one in cached])
 
     def metrics(self, loss: float) -> dict[str, float]:  # noqa: ARG002
         return self._objective.noted
@@ -127,6 +152,11 @@ class Judged:
 
     def keep(self, folder: Path, step: int) -> None:
         self._rows.keep(folder, (step - self._rows.start) * self._batch)
+        if self._rows.kind == "dpo":
+            cached = self._rows.store.cached
+            parts = torch.split(self._given, [len(one) for one in cached])
+            named = {one.file.sha256: part for one, part in zip(cached, parts, strict=True)}
+            checkpoint.save_tensors(folder / GIVEN, named)
         if self._before:
             shutil.copyfile(self._before.folder / REFERENCE, folder / REFERENCE)
         elif self._source:
@@ -226,7 +256,7 @@ class _Judgement(nn.Module):
 class Pairs(_Judgement):
     """Direct preference optimization. Notes how often the chosen answer gained more than the rejected one."""
 
-    passes = 4 / 3  # training, and the reference forward
+    passes = 4 / 3  # training, and the reference forward: `Judged.begin` takes off what it need not read
 
     def forward(self, *batch: Tensor) -> Tensor:
         *packs, share, reference = batch
