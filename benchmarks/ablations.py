@@ -5,7 +5,7 @@
 Shape and batch are those of recipes/benchmark.toml; the corpus is the source of this Python's standard library. What
 only changes speed is timed, in turns with the trainer as it is; what changes learning is trained for `--steps` steps,
 and the held-out loss compared. Every training has a process of its own. Losses do not depend on what else the machine
-does; times do.
+does; times do. A training that was judged before, of this source, is not done again.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from typing import Any
 import torch.nn.functional as F
 import training
 import transfer
-from record import ROOT, Record, workplace
+from record import ROOT, Record, kept, workplace
 from torch import Tensor
 
 from tenth.trainer import compiled
@@ -57,6 +57,9 @@ LEARNING: dict[str, dict[str, Any]] = {
     "float32 arithmetic": SPEED["float32 arithmetic"],
 }
 SECONDS = 3600
+PARTS = "model loss optim muon pieces schedule recipe presets compiled precision prepare".split()
+SOURCES = (*(f"src/tenth/trainer/{name}.py" for name in PARTS), "benchmarks/t*.py", "recipes/benchmark.toml")
+"""What a loss depends on."""
 
 
 def main() -> None:
@@ -98,8 +101,12 @@ def speed(record: Record, place: Path, chosen: argparse.Namespace) -> None:
 
 def learning(record: Record, place: Path, chosen: argparse.Namespace) -> None:
     legs = {BASE: {}, **{name: LEARNING[name] for name in LEARNING if not chosen.only or name in chosen.only}}
+    before = kept("ablations", SOURCES, LEARNING)
     for name, change in legs.items():
-        loss = leg(place, chosen.steps, change)["nats"]
+        path = before / f"{name}, {chosen.steps} steps.json"
+        if not path.exists():
+            path.write_text(json.dumps(leg(place, chosen.steps, change)))
+        loss = json.loads(path.read_text())["nats"]
         record.figure(
             f"held-out loss after {chosen.steps} steps: {name}", "nats/token", {"n": 1, "once": round(loss, 4)}
         )

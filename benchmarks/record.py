@@ -8,6 +8,7 @@ from __future__ import annotations
 import argparse
 import contextlib
 import datetime
+import hashlib
 import json
 import math
 import os
@@ -232,6 +233,16 @@ def workplace() -> Iterator[Path]:
     finally:
         subprocess.run(["chmod", "-R", "u+rwX", str(folder)], check=False)
         shutil.rmtree(folder, ignore_errors=True)
+
+
+def kept(name: str, patterns: Sequence[str], known: Json = None) -> Path:
+    """A folder for what took long: the same as long as the files that ``patterns`` find and what is ``known`` are."""
+    found = hashlib.sha256(json.dumps(known).encode())
+    for path in (path for pattern in patterns for path in sorted(ROOT.glob(pattern))):
+        found.update(path.read_bytes())
+    folder = BUILD / f"{name}-{found.hexdigest()[:12]}"
+    folder.mkdir(parents=True, exist_ok=True)
+    return folder
 
 
 def options(description: str | None, **numbers: tuple[int, str]) -> argparse.Namespace:

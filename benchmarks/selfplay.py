@@ -8,13 +8,12 @@ attempts each. Arms and seeds that were measured before, with these options and 
 
 from __future__ import annotations
 
-import hashlib
 import json
 import time
 from pathlib import Path
 from typing import Any
 
-from record import BUILD, ROOT, Record, options, processor_seconds, spread
+from record import ROOT, Record, kept, options, processor_seconds, spread
 
 from tenth.jail import keeper
 from tenth.jail.wire import Jail
@@ -34,7 +33,9 @@ RECIPE: dict[str, Any] = {
     "model": {"depth": 2, "width": 128, "head_width": 32, "context": 320},
     "data": {"vocabulary": 512},
     "train": {"batch": 32, "threads": 1},
+    "selfplay": {"env": "puzzles", "steps": 1_000_000_000},
 }
+"""Steps are bounded by time alone: those after the last would follow the policy gradient."""
 GENTLY = 0.5
 """Of the learning rates, in every arm: the start's had decayed, and at full rates it forgets."""
 
@@ -64,7 +65,7 @@ def children(pid: str | int) -> list[int]:
 def trained(seed: int, proposer: str, seconds: float, jail: Jail, before: Path | None) -> tuple[Player, Json]:
     """The player after so many seconds of processor time, and what it counted."""
     optim = {"scale": GENTLY if before else 1.0}
-    recipe = recipe_from({**RECIPE, "optim": optim, "selfplay": {"env": "puzzles", "proposer": proposer}})
+    recipe = recipe_from({**RECIPE, "optim": optim, "selfplay": {**RECIPE["selfplay"], "proposer": proposer}})
     player = begin(recipe, load_game(recipe, ROOT), seed, 1, ROOT, before)
     meter, step, share = Meter(), 0, 0.0
     s = recipe.schedule
@@ -113,24 +114,13 @@ def keep(player: Player, folder: Path) -> None:
     writer.finish(player.master.shape, {}, player.text.separator, (words,))
 
 
-def workplace(chosen: Any) -> Path:
-    """What was measured with these options, by this source."""
-    files = [path for pattern in SOURCES for path in sorted(ROOT.glob(pattern))]
-    known = hashlib.sha256(json.dumps([RECIPE, GENTLY, chosen.warm, chosen.puzzles]).encode())
-    for path in files:
-        known.update(path.read_bytes())
-    folder = BUILD / f"selfplay-{known.hexdigest()[:12]}"
-    folder.mkdir(parents=True, exist_ok=True)
-    return folder
-
-
 def main() -> None:
     chosen = options(
         __doc__, seconds=(1800, "processor seconds of each arm"), warm=(300, "of the warm start"),
         seeds=(3, "seeds"), puzzles=(200, "puzzles of each depth, at most"),
     )  # fmt: skip
     record = Record("selfplay", (__doc__ or "").partition("\n")[0], chosen)
-    place = workplace(chosen)
+    place = kept("selfplay", SOURCES, [RECIPE, GENTLY, chosen.warm, chosen.puzzles])
     found: dict[str, list[Json]] = {}
     with keeper.opened() as jail:
         for seed in range(chosen.seeds):
