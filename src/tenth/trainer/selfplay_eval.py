@@ -16,6 +16,10 @@ from .selfplay_player import written
 from .tokenizer import Text
 
 
+TEMPERATURE = 0.6
+"""Of attempts: between what suits one alone (colder) and what suits the best of many (warmer)."""
+
+
 @dataclass(frozen=True)
 class Solved:
     """What became of `attempts` at each of some puzzles."""
@@ -39,10 +43,10 @@ def solved(
     inference: Inference, text: Text, game: SelfPlay, tasks: Sequence[Task], jail: Jail, attempts: int, tokens: int,
     seed: int = 0,
 ) -> Solved:  # fmt: skip
-    """Each task tried so often, at temperature 1."""
+    """Each task tried so often."""
     again = [task for task in tasks for _ in range(attempts)]
     generator = torch.Generator(device=inference.device).manual_seed(seed)
-    texts = written(inference, text, [task.prompt for task in again], tokens, 1.0, generator)
+    texts = written(inference, text, [task.prompt for task in again], tokens, TEMPERATURE, generator)
     verdicts = game.judge(again, texts, jail)
     right = [int(verdict.score) for verdict in verdicts]
     return Solved(
