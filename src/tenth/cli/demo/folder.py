@@ -102,6 +102,11 @@ class Plan:
 
     watcher: str = "lin"
 
+    @property
+    def viewer(self) -> str:
+        """NAME=ROLE of whoever looks in a browser."""
+        return f"{YOU}=signatory" if self.interactive else f"{self.watcher}=watcher"
+
 
 CHARTER = """\
 # The charter of the demo. 'tenth init' writes a longer one, with comments.

@@ -64,7 +64,7 @@ def demo_command(
     need_trainer()
     claim(folder)
     plan = (whole if full else Plan)(folder, interactive=interactive, record=record)
-    with beside(plan.runs, f"{plan.watcher}=watcher") if serve else nullcontext("") as link:
+    with beside(plan.runs, plan.viewer) if serve else nullcontext("") as link:
         if link:
             click.echo(f"The control room, for one browser:\n  {link}", err=as_json)
         code, run = play(plan, as_json=as_json)
