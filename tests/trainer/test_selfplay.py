@@ -222,6 +222,16 @@ def test_the_controls_ask_the_model_for_no_proposal(game: Game, jail: Jail, prop
     assert all(prompt.startswith("# induce") for prompt, _, _ in one.memory.lessons)
 
 
+def test_letters_of_a_text_that_is_data_stay_letters(game: Game, tmp_path: Path) -> None:
+    recipe = recipe_from({"data": {"vocabulary": 512}, "selfplay": {"env": "puzzles"}})
+    text = begin(recipe, game, 1, 1, tmp_path).text
+    tokens = [text.decode([number]) for number in range(text.vocabulary)]
+    assert "return" in tokens
+    assert '")=="' in tokens
+    capitals = [token for token in tokens if len(token) > 1 and any(letter in "ABEXYZ" for letter in token)]
+    assert capitals == [], "programs have none"
+
+
 def test_lessons_that_share_a_row_are_read_as_if_alone(game: Game, tmp_path: Path) -> None:
     player = begin(recipe_from(tomllib.loads(RECIPE)), game, 1, 1, tmp_path)
     lessons = game.worked(random.Random(1), 6)

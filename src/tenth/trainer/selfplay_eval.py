@@ -15,7 +15,6 @@ from .inference import Inference
 from .selfplay_player import written
 from .tokenizer import Text
 
-
 TEMPERATURE = 0.6
 """Of attempts: between what suits one alone (colder) and what suits the best of many (warmer)."""
 
