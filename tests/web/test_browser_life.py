@@ -98,5 +98,7 @@ def test_a_life(
     ada.until(page, "It verifies", "#verified", 30)
 
     # abandon: the page says that it is over
+    assert page.locator("#cord").get_attribute("data-over") == "false"
     run.say("closed", "ada")
     ada.until(page, "closed")
+    page.locator("#cord[data-over=true]").wait_for()

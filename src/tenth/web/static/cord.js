@@ -26,6 +26,7 @@ export const cord = (run) => {
     const dead = empty ? "no supervisor holds it: nothing runs" : "cord not live: tenth pull, from a shell";
     const said = result || (over ? "the run is over" : live ? "cord live" : dead);
     place.dataset.live = String(live);
+    place.dataset.over = String(over);
     if (state.textContent !== said) state.textContent = said;
   };
 
