@@ -194,7 +194,7 @@ def test_a_chatterbox_does_not_hold_up_the_cord(run: Live, kind: bytes) -> None:
                     sock.send(kind * 2000)
         began = time.monotonic()
         run.pull()
-        assert time.monotonic() - began < 5
+        assert time.monotonic() - began < 2
 
 
 def test_the_cord_is_reached_past_hundreds_of_connections(run: Live) -> None:

@@ -59,14 +59,14 @@ class Connection:
         self.uid: int = struct.unpack("3i", credentials)[1]
 
     def lines(self) -> list[bytes] | None:
-        """What came since the last look; None at the end. For the listening thread."""
-        try:
+        """What came since the last look, up to one above MAX_ASKED; None at the end. For the listening thread."""
+        data = b""
+        with contextlib.suppress(OSError):
             data = self.socket.recv(65_536)
-        except OSError:
-            data = b""
         if not data or len(self._in) > MAX_REQUEST:
             return None
         *lines, self._in = (self._in + data).split(b"\n")
+        lines = lines[: MAX_ASKED + 1 - (self.asked - self.answered)]
         self.asked += len(lines)
         return lines
 
