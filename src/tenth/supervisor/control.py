@@ -59,14 +59,13 @@ class Connection:
         self.uid: int = struct.unpack("3i", credentials)[1]
 
     def lines(self) -> list[bytes] | None:
-        """What came since the last look, up to one above MAX_ASKED; None at the end. For the listening thread."""
+        """What came since the last look; None at the end. For the listening thread."""
         data = b""
         with contextlib.suppress(OSError):
             data = self.socket.recv(65_536)
         if not data or len(self._in) > MAX_REQUEST:
             return None
         *lines, self._in = (self._in + data).split(b"\n")
-        lines = lines[: MAX_ASKED + 1 - (self.asked - self.answered)]
         self.asked += len(lines)
         return lines
 
@@ -149,7 +148,8 @@ class Control:
         lines = connection.lines()
         for line in lines or []:
             self._heard.append((connection, line, self._stopped(connection, line)))
-        if lines is None or connection.asked - connection.answered > MAX_ASKED:
+        connection.over = connection.over or connection.asked - connection.answered > MAX_ASKED
+        if lines is None or connection.over:
             ears.unregister(connection.socket)
             self._heard.append((connection, None, None))
         with contextlib.suppress(BlockingIOError):  # so many rings that one more says nothing
