@@ -57,9 +57,8 @@ LEARNING: dict[str, dict[str, Any]] = {
     "float32 arithmetic": SPEED["float32 arithmetic"],
 }
 SECONDS = 3600
-PARTS = "model loss optim muon pieces schedule recipe presets compiled precision prepare".split()
-SOURCES = (*(f"src/tenth/trainer/{name}.py" for name in PARTS), "benchmarks/t*.py", "recipes/benchmark.toml")
-"""What a loss depends on."""
+SOURCES = ("src/tenth/trainer/*.py", "benchmarks/training.py", "benchmarks/transfer.py", "recipes/benchmark.toml")
+"""What a loss may depend on."""
 
 
 def main() -> None:

@@ -91,6 +91,13 @@ def tampered_again(shell: Shell, run: Path) -> None:
     assert shell.ok("verify", run, "--json").json["verifies"]
 
 
+def test_who_plays_a_signatory_looks_as_that_signatory(tmp_path: Path) -> None:
+    assert Plan(tmp_path).viewer == "lin=watcher"
+    played = Plan(tmp_path, interactive=True)
+    assert played.viewer == "you=signatory"
+    assert "you" in played.signatories
+
+
 def test_played_by_a_person(shell: Shell) -> None:
     """--interactive: nothing starts before you press c; r shows the dossier; q leaves."""
     words = plan(shell.folder, interactive=True)

@@ -73,7 +73,7 @@ class Judged:
         self._batch = recipe.train.batch
         self.steps = rows.start - (-len(rows.order) // self._batch)
         self.tokenizer, self.separator, self.vocabulary = rows.tokenizer, rows.text.separator, rows.text.vocabulary
-        self._given = self._known()  # by row; for kto of its last batch
+        self._given = self._known()  # by row; kto keeps nothing beyond a lease
 
     def batches(self, start: int) -> Iterator[Batch]:
         """Packs, shares or thumbs (A, P; -1: no row), what the reference gives (A, P, 2), and for kto packs again."""

@@ -40,7 +40,7 @@ PACKED = 256
 """Tokens of a row that holds several lessons, unless one is longer."""
 EXAMPLES = 2_000
 """That a tokenizer of one's own is trained on."""
-SPOKEN = re.compile(r'"[^"\n]*"')
+QUOTED = re.compile(r'"[^"\n]*"')
 """A text among the data, as JSON spells it. No two of its letters become one token, unless programs join them: what
 became of each letter is what a puzzle is about."""
 STATE = "selfplay"
@@ -212,7 +212,7 @@ def _trained(recipe: Recipe, game: SelfPlay) -> Text:
     if recipe.data.tokenizer == "bytes":
         return tokenizer.byte_tokenizer()
     lessons = game.worked(random.Random("tokenizer"), EXAMPLES)
-    texts = [SPOKEN.sub('"0"', one.prompt + one.completion) for one in lessons]
+    texts = [QUOTED.sub('"0"', one.prompt + one.completion) for one in lessons]
     return tokenizer.train_bpe(texts, recipe.data.vocabulary)
 
 
