@@ -30,10 +30,10 @@ DEPTHS = (1, 2, 3)
 ATTEMPTS = 8
 SOURCES = ("src/tenth/trainer/selfplay*.py", "environments/puzzles/*.py")
 RECIPE: dict[str, Any] = {
-    "model": {"depth": 2, "width": 128, "head_width": 32, "context": 320},
+    "model": {"depth": 4, "width": 128, "head_width": 32, "context": 384},
     "data": {"vocabulary": 512},
     "train": {"batch": 32, "threads": 1},
-    "selfplay": {"env": "puzzles", "steps": 1_000_000_000},
+    "selfplay": {"env": "puzzles", "steps": 1_000_000_000, "every": 64, "tokens": 96},
 }
 """Steps are bounded by time alone: those after the last would follow the policy gradient."""
 GENTLY = 0.5

@@ -3,7 +3,7 @@
 * ``propose``: write a program. It must run, twice alike, not be constant, and do nothing that is held out.
 * ``deduce``: given a program and an input, say what it returns (JSON).
 * ``induce``: given inputs and outputs, write a program that does the same, also to inputs that were not shown.
-  The inputs shown are the same in every puzzle of a kind; the hidden ones are drawn for each.
+  The inputs shown are the same in every puzzle of a kind, in any order; the hidden ones are drawn for each.
 """
 
 from __future__ import annotations
@@ -21,6 +21,8 @@ from tenth.environments import Json, Task, Verdict
 from tenth.jail.wire import RETURNED, Jail, Limits, Outcome, Program, spell
 
 ROLES = ("propose", "deduce", "induce")
+INDUCE = "# induce\n"
+"""The first line of its prompts; every other one is an example."""
 SHOWN, HIDDEN = 4, 8
 LIMITS = Limits(cpu_seconds=0.2, seconds=5.0, memory_bytes=128 << 20)
 FENCED = re.compile(r"```(?:python)?\n(.*?)```", re.DOTALL)
@@ -89,12 +91,13 @@ def to_deduce(source: str, given: Json) -> str:
 def to_induce(inputs: Sequence[Json], outputs: Sequence[Json]) -> str:
     """Only the first SHOWN are shown, without blanks: what is read again and again is short."""
     pairs = zip(inputs[:SHOWN], outputs[:SHOWN], strict=True)
-    return "# induce\n" + "".join(f"#f({spell(one)})=={spell(value)}\n" for one, value in pairs)
+    return INDUCE + "".join(f"#f({spell(one)})=={spell(value)}\n" for one, value in pairs)
 
 
 def inputs_of(kind: str, rng: random.Random) -> list[Any]:
-    """SHOWN that are the same for all programs of this kind, then HIDDEN others."""
-    found = {spell(one): one for one in chains.SHOWN[kind]}
+    """SHOWN that are the same for all programs of this kind, in any order, then HIDDEN others."""
+    shown = chains.SHOWN[kind]
+    found = {spell(one): one for one in rng.sample(shown, len(shown))}
     while len(found) < SHOWN + HIDDEN:
         value = chains.draw(kind, rng)
         found.setdefault(spell(value), value)

@@ -128,6 +128,14 @@ class SelfPlay:
             Lesson(env.to_deduce(proposal.source, given), spell(value)),
         ]
 
+    def varied(self, rng: random.Random, lesson: Lesson) -> Lesson:
+        """A puzzle's examples in another order: who knows an order by heart has understood nothing."""
+        head, *pairs = lesson.prompt.splitlines(keepends=True)
+        if head != env.INDUCE:
+            return lesson
+        rng.shuffle(pairs)
+        return Lesson("".join([head, *pairs]), lesson.completion)
+
     def held_out(self, depth: int, n: int) -> list[Task]:
         """Fewer than ``n`` where three times as many draws do not find so many behaviours."""
         tasks = env.Puzzles("induce", (depth,), "held out").tasks(random.Random(f"held out, depth {depth}"), 3 * n)

@@ -195,6 +195,45 @@ def test_the_cap_rises_when_the_deepest_puzzles_are_solved(game: Game) -> None:
     assert memory.cap == 6
 
 
+def test_the_cap_rises_when_the_deepest_programs_are_hardly_ever_new() -> None:
+    memory = Memory(3)
+    for share in (0.9, 0.3, 0.3, 0.3, 0.2):
+        assert memory.cap == 3
+        memory.renewed(share, 6)
+    assert memory.cap == 3, "0.275 of the last four"
+    memory.renewed(0.19, 6)
+    assert (memory.cap, memory.fresh, memory.successes) == (4, [], [])
+    for _ in range(40):
+        memory.renewed(0.0, 6)
+    assert memory.cap == 6
+
+
+def test_a_round_counts_what_was_new_of_the_deepest(game: Game, jail: Jail) -> None:
+    names = ("reverse", "increase", "double")
+    source = Chain(names).source()
+    assert not chains.held_out(Chain(names).behaviour)
+    one = a_round(game, jail, lambda prompts: [source] * len(prompts), proposals=12, proposer="model")
+    one.play()
+    one.play()
+    first, second = one.memory.fresh
+    assert 0 < first < 0.5, "the first of many alike"
+    assert second == 0
+
+
+def test_a_replayed_puzzle_shows_its_examples_in_another_order(game: Game) -> None:
+    rng = random.Random(3)
+    lessons = game.worked(rng, 60)
+    puzzles = [one for one in lessons if one.prompt.startswith("# induce")]
+    again = [game.varied(rng, one) for one in puzzles]
+    for old, new in zip(puzzles, again, strict=True):
+        assert sorted(old.prompt.splitlines()) == sorted(new.prompt.splitlines())
+        assert new.prompt.splitlines()[0] == "# induce"
+        assert new.completion == old.completion
+    assert sum(old.prompt != new.prompt for old, new in zip(puzzles, again, strict=True)) > len(puzzles) / 2
+    others = [one for one in lessons if one not in puzzles]
+    assert [game.varied(rng, one) for one in others] == others
+
+
 def test_what_can_be_learned_is_replayed_more_often_than_what_is_known_or_too_hard() -> None:
     assert learnability(2, 4) > learnability(0, 4) > 0
     assert learnability(0, 4) == pytest.approx(learnability(4, 4))

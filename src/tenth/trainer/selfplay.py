@@ -115,7 +115,8 @@ def drawn(player: Player, rng: random.Random, playing: bool) -> Sequence[Lesson]
     if not playing or not player.memory.lessons:
         return player.game.worked(rng, batch)
     replayed = round(batch * (1 - player.recipe.selfplay.anchor))
-    return [*player.memory.replayed(rng, replayed), *player.game.worked(rng, batch - replayed)]
+    again = [player.game.varied(rng, one) for one in player.memory.replayed(rng, replayed)]
+    return [*again, *player.game.worked(rng, batch - replayed)]
 
 
 def send_samples(player: Player, run: Run) -> None:

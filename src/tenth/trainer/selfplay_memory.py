@@ -20,8 +20,11 @@ from .errors import CheckpointError
 
 FILE = "selfplay.json"
 PATIENCE = 4
-"""Rounds whose success at the deepest allowed programs decides whether it may go deeper."""
+"""Rounds by which it is decided whether programs may be deeper: a round counts for what it had of the deepest allowed."""
 GOOD = 0.5
+"""Share of attempts at these that succeed: then they are mastered."""
+RARE = 0.25
+"""Share of sound proposals of these that are new: then there is little left to learn from them."""
 MOST_PROGRAMS = 2_048
 """Of its own programs, the newest: to be composed, and to be solved once more."""
 
@@ -34,6 +37,8 @@ class Memory:
     """How deep a program may be."""
     successes: list[float] = field(default_factory=list)
     """Share of the attempts that solved puzzles as deep as the cap, round by round since it was raised."""
+    fresh: list[float] = field(default_factory=list)
+    """Share of the sound proposals as deep as the cap that were new, likewise."""
     rounds: int = 0
     known: dict[str, int] = field(default_factory=dict)
     """Behaviour -> the round that found it."""
@@ -80,9 +85,18 @@ class Memory:
     def succeeded(self, share: float, deepest: int) -> None:
         """Note a round's success at the cap; raise the cap if the last few were good."""
         self.successes.append(share)
-        last = self.successes[-PATIENCE:]
-        if len(last) == PATIENCE and sum(last) / PATIENCE >= GOOD and self.cap < deepest:
-            self.cap, self.successes = self.cap + 1, []
+        if len(self.successes) >= PATIENCE and _mean(self.successes[-PATIENCE:]) >= GOOD:
+            self._deeper(deepest)
+
+    def renewed(self, share: float, deepest: int) -> None:
+        """Note a round's share of what was new at the cap; raise the cap if there was little in the last few."""
+        self.fresh.append(share)
+        if len(self.fresh) >= PATIENCE and _mean(self.fresh[-PATIENCE:]) < RARE:
+            self._deeper(deepest)
+
+    def _deeper(self, deepest: int) -> None:
+        if self.cap < deepest:
+            self.cap, self.successes, self.fresh = self.cap + 1, [], []
 
 
 def save(memory: Memory, folder: Path) -> Path:
@@ -112,3 +126,7 @@ def learnability(solved: int, attempts: int) -> float:
 
 def shortest(sources: Sequence[str]) -> str:
     return min(sources, key=lambda one: (len(one), one))
+
+
+def _mean(shares: Sequence[float]) -> float:
+    return sum(shares) / len(shares)

@@ -77,6 +77,7 @@ class Round:
             denied=sum(one.jail == DENIED for one in findings),
             behaviours=len({one.behaviour for one in findings if one.behaviour}),
         )  # fmt: skip
+        deepest = sum(one.sound and one.depth == self.memory.cap for one in findings)
         fresh = []
         for one in findings:
             if self._is_new(one):
@@ -86,6 +87,9 @@ class Round:
             accepted=len(fresh),
             repeated=sum(one.sound and one.behaviour in self.memory.known for one in findings) - len(fresh),
         )
+        if deepest:
+            new = sum(one.depth == self.memory.cap for one in fresh)
+            self.memory.renewed(new / deepest, self.game.deepest)
         self.rng.shuffle(fresh)
         if self.guide:
             fresh = self._by_worth(fresh, self.guide([one.proposal.source for one in fresh]))
