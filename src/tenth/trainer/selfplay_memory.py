@@ -20,7 +20,7 @@ from .errors import CheckpointError
 
 FILE = "selfplay.json"
 PATIENCE = 4
-"""Rounds by which it is decided whether programs may be deeper: a round counts for what it had of the deepest allowed."""
+"""Rounds by which it is decided whether programs may be deeper, by what each had of the deepest allowed."""
 GOOD = 0.5
 """Share of attempts at these that succeed: then they are mastered."""
 RARE = 0.25
