@@ -85,7 +85,7 @@ def to_propose(kind: str, depth: int) -> str:
 
 
 def to_deduce(source: str, given: Json) -> str:
-    return f"# deduce\n{source}#f({spell(given)})==\n"
+    return f"# deduce\n{source}#x={spell(given)}\n"
 
 
 def to_induce(inputs: Sequence[Json], outputs: Sequence[Json]) -> str:

@@ -18,6 +18,8 @@ from tenth.jail.wire import Jail, Outcome, Program, spell
 
 HEAD, STEP, LAST = "def f(x):\n", "    ", "    return "
 TAKES = {kind: [one for one in OPERATIONS if one.takes == kind] for kind in KINDS}
+WORDS = r"def f\(x\):\n| {4}(?:x =|return)|(?<=x =|return) [^\n]+\n|# [^\n]*\n|#f\([^\n]*\)==|#x=|\"\n?|[A-Za-z]"
+"""One operation is one word, and so is an input that every puzzle shows; the letters of a text are many."""
 INDUCED = 0.6
 """Share of the warm start's examples; the others are proposals and deductions, half and half."""
 
@@ -39,7 +41,7 @@ def shallow() -> tuple[tuple[Chain, ...], ...]:
 class SelfPlay:
     """See tenth.environments.SelfPlay. Of a proposal it knows what it takes, what it gives, and how deep it is."""
 
-    deepest = chains.DEEPEST
+    deepest, words = chains.DEEPEST, WORDS
 
     def worked(self, rng: random.Random, n: int) -> list[Lesson]:
         found = []

@@ -95,6 +95,8 @@ class SelfPlay(Protocol):
     """What self-play asks of an environment. Same arguments, same answers: nothing else is random."""
 
     deepest: int
+    words: str
+    """What is one word in its texts, for a tokenizer that is trained on them: a regular expression, "" for the usual."""
 
     def worked(self, rng: random.Random, n: int) -> Sequence[Lesson]:
         """Worked examples of the shallowest depths, in every role: the warm start."""

@@ -261,14 +261,20 @@ def test_the_controls_ask_the_model_for_no_proposal(game: Game, jail: Jail, prop
     assert all(prompt.startswith("# induce") for prompt, _, _ in one.memory.lessons)
 
 
-def test_letters_of_a_text_that_is_data_stay_letters(game: Game, tmp_path: Path) -> None:
-    recipe = recipe_from({"data": {"vocabulary": 512}, "selfplay": {"env": "puzzles"}})
+def test_an_operation_is_one_token_and_a_text_is_letters(game: Game, tmp_path: Path) -> None:
+    recipe = recipe_from({"data": {"vocabulary": 1024}, "selfplay": {"env": "puzzles"}})
     text = begin(recipe, game, 1, 1, tmp_path).text
-    tokens = [text.decode([number]) for number in range(text.vocabulary)]
-    assert "return" in tokens
-    assert '")=="' in tokens
-    capitals = [token for token in tokens if len(token) > 1 and any(letter in "ABEXYZ" for letter in token)]
-    assert capitals == [], "programs have none"
+
+    def tokens(of: str) -> list[str]:
+        return [text.decode([number]) for number in text.encode([of])[0]]
+
+    chain = Chain(("backwards", "drop first", "codes"))
+    assert tokens(chain.source()) == [
+        "def f(x):\n", "    x =", " x[::-1]\n", "    x =", " x[1:]\n", "    return", " [ord(c) % 32 for c in x]\n",
+    ]  # fmt: skip
+    shown = chains.SHOWN["text"][0]
+    assert tokens(f'#f("{shown}")=="maxi"\n') == [f'#f("{shown}")==', '"', "m", "a", "x", "i", '"\n']
+    assert text.decode(text.encode(["for any = text\tthat is {no} puzzle"])[0]) == "for any = text\tthat is {no} puzzle"
 
 
 def test_lessons_that_share_a_row_are_read_as_if_alone(game: Game, tmp_path: Path) -> None:

@@ -7,7 +7,6 @@ worked examples.
 from __future__ import annotations
 
 import random
-import re
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -36,13 +35,10 @@ from .tokenizer import Text
 
 AT_ONCE = 128
 """Rows that are written together."""
-PACKED = 256
+PACKED = 128
 """Tokens of a row that holds several lessons, unless one is longer."""
 EXAMPLES = 2_000
 """That a tokenizer of one's own is trained on."""
-QUOTED = re.compile(r'"[^"\n]*"')
-"""A text among the data, as JSON spells it. No two of its letters become one token, unless programs join them: what
-became of each letter is what a puzzle is about."""
 STATE = "selfplay"
 
 
@@ -212,8 +208,7 @@ def _trained(recipe: Recipe, game: SelfPlay) -> Text:
     if recipe.data.tokenizer == "bytes":
         return tokenizer.byte_tokenizer()
     lessons = game.worked(random.Random("tokenizer"), EXAMPLES)
-    texts = [QUOTED.sub('"0"', one.prompt + one.completion) for one in lessons]
-    return tokenizer.train_bpe(texts, recipe.data.vocabulary)
+    return tokenizer.train_bpe((one.prompt + one.completion for one in lessons), recipe.data.vocabulary, game.words)
 
 
 def save(player: Player, run: Run) -> Path:

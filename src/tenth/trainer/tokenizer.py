@@ -104,18 +104,21 @@ def training_bytes(vocabulary: int) -> int:
     return 2_000 * max(vocabulary, 2_000)
 
 
-def train_bpe(texts: Iterable[str], vocabulary: int) -> Text:
-    """Byte-level BPE; the same texts give the same entries."""
-    return _bpe(texts, vocabulary)
+def train_bpe(texts: Iterable[str], vocabulary: int, words: str = "") -> Text:
+    """Byte-level BPE; the same texts give the same entries. No token goes beyond a word.
+
+    `words`: a pattern of what is one word in these texts; what it leaves is cut as any text.
+    """
+    return _bpe(texts, vocabulary, f"{words}|{PATTERN}" if words else PATTERN)
 
 
-def _bpe(texts: Iterable[str], vocabulary: int) -> Text:
+def _bpe(texts: Iterable[str], vocabulary: int, pattern: str = PATTERN) -> Text:
     from tokenizers import Regex, Tokenizer, decoders, models, pre_tokenizers, trainers
 
     inner = Tokenizer(models.BPE())
     inner.pre_tokenizer = pre_tokenizers.Sequence(
         [
-            pre_tokenizers.Split(Regex(PATTERN), "isolated"),
+            pre_tokenizers.Split(Regex(pattern), "isolated"),
             pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False),
         ]
     )
