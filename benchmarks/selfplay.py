@@ -9,7 +9,10 @@ attempts each. Arms and seeds that were measured before, with these options and 
 from __future__ import annotations
 
 import json
+import multiprocessing
 import time
+from concurrent.futures import ProcessPoolExecutor
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -31,7 +34,7 @@ ATTEMPTS = 8
 SOURCES = ("src/tenth/trainer/selfplay*.py", "environments/puzzles/*.py")
 RECIPE: dict[str, Any] = {
     "model": {"depth": 4, "width": 128, "head_width": 32, "context": 384},
-    "data": {"vocabulary": 512},
+    "data": {"vocabulary": 1024},
     "train": {"batch": 32, "threads": 1},
     "selfplay": {"env": "puzzles", "steps": 1_000_000_000, "every": 64, "tokens": 96},
 }
@@ -86,18 +89,20 @@ def tried(player: Player, jail: Jail, puzzles: int) -> dict[int, Solved]:
     }
 
 
-def measured(place: Path, seed: int, arm: str, chosen: Any, jail: Jail) -> Json:
+def measured(case: tuple[int, str], place: Path, chosen: Any) -> Json:
     """One arm of one seed, from an earlier call or now."""
+    seed, arm = case
     spent = chosen.warm if arm == START else chosen.seconds
-    path, start = place / f"{seed} {arm}, {spent} s.json", place / f"{seed} start"
+    path, start = place / f"{seed} {arm}, {spent} s.json", place / str(seed) / "start"
     if path.exists():
         return json.loads(path.read_text())
-    if arm == START:
-        player, counted = trained(seed, "none", spent, jail, None)
-        keep(player, start)
-    else:
-        player, counted = trained(seed + 1000, ARMS[arm], spent, jail, start)
-    by_depth = tried(player, jail, chosen.puzzles)
+    with keeper.opened() as jail:
+        if arm == START:
+            player, counted = trained(seed, "none", spent, jail, None)
+            keep(player, start)
+        else:
+            player, counted = trained(seed + 1000, ARMS[arm], spent, jail, start)
+        by_depth = tried(player, jail, chosen.puzzles)
     passed = {str(d): {"pass@1": one.passed(1), "pass@8": one.passed(ATTEMPTS)} for d, one in by_depth.items()}
     found = {**counted, "passed": passed, "hollow": sum(one.hollow for one in by_depth.values())}
     print(f"seed {seed}, {arm}: {json.dumps(found)}", flush=True)
@@ -106,6 +111,7 @@ def measured(place: Path, seed: int, arm: str, chosen: Any, jail: Jail) -> Json:
 
 
 def keep(player: Player, folder: Path) -> None:
+    folder.parent.mkdir(exist_ok=True)
     writer = checkpoint.Writer(folder)
     writer.begin()
     writer.tensors(checkpoint.weights_of(player.master), {})
@@ -118,14 +124,17 @@ def main() -> None:
     chosen = options(
         __doc__, seconds=(1800, "processor seconds of each arm"), warm=(300, "of the warm start"),
         seeds=(3, "seeds"), puzzles=(200, "puzzles of each depth, at most"),
+        beside=(1, "arms that run beside one another, one thread each"),
     )  # fmt: skip
     record = Record("selfplay", (__doc__ or "").partition("\n")[0], chosen)
     place = kept("selfplay", SOURCES, [RECIPE, GENTLY, chosen.warm, chosen.puzzles])
     found: dict[str, list[Json]] = {}
-    with keeper.opened() as jail:
-        for seed in range(chosen.seeds):
-            for arm in (START, *ARMS):
-                found.setdefault(arm, []).append(measured(place, seed, arm, chosen, jail))
+    with ProcessPoolExecutor(chosen.beside, multiprocessing.get_context("spawn")) as pool:
+        for arms in ([START], list(ARMS)):
+            cases = [(seed, arm) for arm in arms for seed in range(chosen.seeds)]
+            results = pool.map(partial(measured, place=place, chosen=chosen), cases)
+            for (_, arm), one in zip(cases, results, strict=True):
+                found.setdefault(arm, []).append(one)
     figures(record, found)
     record.detail(**found)
     record.finish()

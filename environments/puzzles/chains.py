@@ -25,11 +25,12 @@ PROBES = 16
 """Inputs that a behaviour is told by."""
 LETTERS = "abcdefgeiouxyzABEXYZ"
 SHOWN: dict[str, tuple[Any, ...]] = {
-    LIST: ([3, -4, 8, 3], [7, -9, 2, 12], [5, -1, -6], [0, 11, 18, -3, 11]),
-    TEXT: ("BaxeYZo", "ubbiAgE", "cXfaaZ", "Eyozdux"),
-    NUMBER: (27, -46, 308, 155),
+    LIST: ([-2, 6, -7, 19, 15], [-5, -2], [20, 3, 0, -3, 0, 13], [1, 2, 5, 10, 2, -8]),
+    TEXT: ("yfZZzf", "dbcA", "gXZgeay", "uyu"),
+    NUMBER: (209, 220, 354, -48),
 }
-"""What every puzzle of a kind shows the answers to."""
+"""What every puzzle of a kind shows the answers to. Of many drawn, those by which most programs of up to three steps
+(none held out) are told apart: whose answers to these are the same, nobody could know what is asked for."""
 
 
 def draw(kind: str, rng: random.Random) -> Any:

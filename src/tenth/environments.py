@@ -96,7 +96,7 @@ class SelfPlay(Protocol):
 
     deepest: int
     words: str
-    """What is one word in its texts, for a tokenizer that is trained on them: a regular expression, "" for the usual."""
+    """What is one word in its texts, for a tokenizer trained on them: a regular expression, "" for the usual."""
 
     def worked(self, rng: random.Random, n: int) -> Sequence[Lesson]:
         """Worked examples of the shallowest depths, in every role: the warm start."""
