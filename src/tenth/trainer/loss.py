@@ -21,29 +21,28 @@ SMALLEST = 1e-37  # of a probability: a loss is at most 85 nats
 class _LinearCrossEntropy(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, hidden: Tensor, weight: Tensor, targets: Tensor) -> Tensor:
-        ignored = targets == IGNORED
-        scale = 1.0 / (targets.numel() - ignored.sum()).clamp(min=1).float()
-        some_ignored = bool(ignored.any())
-        picked = targets.clamp(min=0).unsqueeze(1)
+        counted = (targets != IGNORED).nonzero().squeeze(1)
+        every = len(counted) == len(targets)
+        read, picked = (hidden, targets) if every else (hidden[counted], targets[counted])
+        picked = picked.unsqueeze(1)
         minus_one = torch.full((1, 1), -1.0, device=hidden.device)
         total = torch.zeros((), dtype=torch.float32, device=hidden.device)
-        grad_hidden = torch.empty_like(hidden)
+        grad_read = torch.empty_like(read)
         grad_weight = torch.zeros_like(weight)
-        for start in range(0, hidden.shape[0], ROWS_PER_SLICE):
+        for start in range(0, read.shape[0], ROWS_PER_SLICE):
             rows = slice(start, start + ROWS_PER_SLICE)
-            chances = F.linear(hidden[rows], weight).float().softmax(1)
+            chances = F.linear(read[rows], weight).float().softmax(1)
             losses = chances.gather(1, picked[rows]).clamp(min=SMALLEST).log()
             # d loss / d logits = softmax - one-hot; the division by the count is left to the small products below.
             chances.scatter_add_(1, picked[rows], minus_one.expand(losses.shape))
-            if some_ignored:
-                losses.masked_fill_(ignored[rows].unsqueeze(1), 0.0)
-                chances.masked_fill_(ignored[rows].unsqueeze(1), 0.0)
             gradient = chances.to(hidden.dtype)
-            torch.mm(gradient, weight, out=grad_hidden[rows])
-            grad_weight.addmm_(gradient.t(), hidden[rows])
+            torch.mm(gradient, weight, out=grad_read[rows])
+            grad_weight.addmm_(gradient.t(), read[rows])
             total -= losses.sum()
-        grad_hidden.mul_(scale)
+        scale = 1.0 / max(len(counted), 1)
+        grad_read.mul_(scale)
         grad_weight.mul_(scale)
+        grad_hidden = grad_read if every else torch.zeros_like(hidden).index_copy_(0, counted, grad_read)
         ctx.save_for_backward(grad_hidden, grad_weight)
         return total * scale
 
