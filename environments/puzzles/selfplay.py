@@ -20,6 +20,8 @@ HEAD, STEP, LAST = "def f(x):\n", "    ", "    return "
 TAKES = {kind: [one for one in OPERATIONS if one.takes == kind] for kind in KINDS}
 WORDS = r"def f\(x\):\n| {4}(?:x =|return)|(?<=x =|return) [^\n]+\n|# [^\n]*\n|#f\([^\n]*\)==|#x=|\"\n?|[A-Za-z]"
 """One operation is one word, and so is an input that every puzzle shows; the letters of a text are many."""
+TRIES = 8
+"""To put a new program together from two."""
 INDUCED = 0.6
 """Share of the warm start's examples; the others are proposals and deductions, half and half."""
 
@@ -81,20 +83,24 @@ class SelfPlay:
             kind = one.gives
         return Proposal(Chain(tuple(names)).source(), {"takes": takes})
 
-    def composed(self, rng: random.Random, depth: int, earlier: Sequence[Proposal]) -> Proposal | None:
-        shorter = [one for one in earlier if one.about["depth"] < depth]
-        first = rng.choice(shorter) if shorter else None
-        fitting = [
-            one
-            for one in shorter
-            if first
-            and one.about["takes"] == first.about["gives"]
-            and one.about["depth"] + first.about["depth"] == depth
-        ]
-        if first is None or not fitting:
-            return None
-        source = _after(first.source, rng.choice(fitting).source)
-        return Proposal(source, {"takes": first.about["takes"]}) if source else None
+    def composed(self, rng: random.Random, depths: Sequence[int], earlier: Sequence[Proposal]) -> list[Proposal]:
+        known = {(one.source, one.about["takes"]) for one in earlier}
+        shorter = {depth: [one for one in earlier if one.about["depth"] < depth] for depth in set(depths)}
+        alike: dict[tuple[str, int], list[Proposal]] = {}
+        for one in earlier:
+            alike.setdefault((one.about["takes"], one.about["depth"]), []).append(one)
+        found = []
+        for depth in (one for one in depths if shorter[one]):
+            for _ in range(TRIES):
+                first = rng.choice(shorter[depth])
+                takes = first.about["takes"]
+                fitting = alike.get((first.about["gives"], depth - first.about["depth"]))
+                source = _after(first.source, rng.choice(fitting).source) if fitting else None
+                if source and (source, takes) not in known:
+                    known.add((source, takes))
+                    found.append(Proposal(source, {"takes": takes}))
+                    break
+        return found
 
     def examine(self, proposals: Sequence[Proposal], jail: Jail) -> list[Finding]:
         programs = []

@@ -113,8 +113,8 @@ class SelfPlay(Protocol):
     def drawn(self, rng: random.Random, depth: int) -> Proposal:
         """Drawn uniformly, without a model: the control."""
 
-    def composed(self, rng: random.Random, depth: int, earlier: Sequence[Proposal]) -> Proposal | None:
-        """One earlier program after another, together so deep; None where no two fit."""
+    def composed(self, rng: random.Random, depths: Sequence[int], earlier: Sequence[Proposal]) -> Sequence[Proposal]:
+        """For each depth one earlier program after another, together so deep; none where nothing new is found."""
 
     def examine(self, proposals: Sequence[Proposal], jail: Jail) -> Sequence[Finding]:
         """Run each, twice. Raises JailError."""

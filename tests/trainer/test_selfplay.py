@@ -103,13 +103,12 @@ def test_what_is_held_out_is_never_taught(game: Game, jail: Jail) -> None:
 
 def test_two_programs_are_composed_into_one_that_does_both(game: Game, jail: Jail) -> None:
     first, second = finding(game, jail, "sort", "tail"), finding(game, jail, "sum")
-    one = game.composed(random.Random(1), 3, [first.proposal, second.proposal])
-    while one is None:
-        one = game.composed(random.Random(2), 3, [first.proposal, second.proposal])
+    pair = [first.proposal, second.proposal]
+    (one,) = game.composed(random.Random(1), [3, 3], pair)
     (found,) = game.examine([one], jail)
-    sums = Chain(("sort", "tail", "sum")), Chain(("sort", "tail", "sort", "tail"))
-    assert found.behaviour in {chain.behaviour for chain in sums}
-    assert game.composed(random.Random(1), 1, [first.proposal, second.proposal]) is None, "too deep"
+    assert found.behaviour == Chain(("sort", "tail", "sum")).behaviour
+    assert game.composed(random.Random(1), [3], [*pair, found.proposal]) == [], "known"
+    assert game.composed(random.Random(1), [1, 2], pair) == [], "too deep"
 
 
 # --- a round ----------------------------------------------------------------------------------------------------------

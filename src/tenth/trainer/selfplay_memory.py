@@ -25,8 +25,10 @@ GOOD = 0.5
 """Share of attempts at these that succeed: then they are mastered."""
 RARE = 0.25
 """Share of sound proposals of these that are new: then there is little left to learn from them."""
-MOST_PROGRAMS = 2_048
-"""Of its own programs, the newest: to be composed, and to be solved once more."""
+MOST_PROGRAMS = 16_384
+"""The newest: to be composed."""
+MOST_PUZZLES = 2_048
+"""The newest: to be solved once more."""
 
 
 @dataclass
@@ -67,7 +69,7 @@ class Memory:
 
     def pose(self, task: Task, weight: float) -> None:
         self.puzzles.append({**asdict(task), "weight": weight})
-        del self.puzzles[:-MOST_PROGRAMS]
+        del self.puzzles[:-MOST_PUZZLES]
 
     def earlier(self) -> list[Proposal]:
         return [Proposal(**one) for one in self.programs]

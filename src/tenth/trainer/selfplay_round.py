@@ -103,10 +103,7 @@ class Round:
         depths = [cap if self.rng.random() < 0.75 else self.rng.randint(1, cap) for _ in range(r.proposals)]
         if r.proposer == "random":
             return [self.game.drawn(self.rng, depth) for depth in depths]
-        earlier = self.memory.earlier()
-        composing = round(r.composed * len(depths))
-        tried = (self.game.composed(self.rng, depth, earlier) for depth in depths[:composing])
-        composed = [one for one in tried if one is not None]
+        composed = list(self.game.composed(self.rng, depths[: round(r.composed * len(depths))], self.memory.earlier()))
         invitations = [self.game.invitation(self.rng, depth) for depth in depths[len(composed) :]]
         written = self.write([one.prompt for one in invitations])
         return composed + [self.game.proposed(*pair) for pair in zip(invitations, written, strict=True)]
