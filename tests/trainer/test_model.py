@@ -14,7 +14,7 @@ from tenth.trainer.flops import flop_per_token
 from tenth.trainer.generate import complete, generate
 from tenth.trainer.inference import Inference, Reading
 from tenth.trainer.loss import IGNORED, linear_cross_entropy
-from tenth.trainer.model import Shape, Transformer, causal_attention
+from tenth.trainer.model import NORM_EPSILON, RMSNorm, Shape, Transformer, causal_attention
 
 SHAPES = [
     Shape(vocabulary=61, layers=2, width=32, heads=4, kv_heads=4, head_width=8, mlp_width=64, context=160),
@@ -84,6 +84,27 @@ def test_the_fused_loss_is_cross_entropy_with_its_gradient(ignored: int) -> None
     torch.testing.assert_close(got, (hidden.grad, weight.grad), rtol=1e-4, atol=1e-6)
 
 
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_the_norm_by_hand_is_the_stock_one(dtype: torch.dtype) -> None:
+    generator = torch.Generator().manual_seed(1)
+    norm, tolerance = RMSNorm(24).to(dtype), 1e-5 if dtype == torch.float32 else 2e-2
+    x, grad = (torch.randn(3, 5, 24, generator=generator).to(dtype) for _ in range(2))
+    with torch.no_grad():
+        norm.weight.normal_(1.0, 0.2, generator=generator)
+    found = []
+    for function in (norm, lambda x: F.rms_norm(x, (24,), norm.weight, NORM_EPSILON)):
+        given = x.transpose(0, 1).detach().requires_grad_()  # maybe not in one piece, as heads are not
+        norm.weight.grad = None
+        out = function(given)
+        out.backward(grad.transpose(0, 1))
+        found.append((out, given.grad, norm.weight.grad))
+    torch.testing.assert_close(*found, rtol=tolerance, atol=tolerance)
+    if dtype == torch.float32:
+        double = norm.to(torch.float64)
+        given = torch.randn(2, 3, 24, dtype=torch.float64, generator=generator).requires_grad_()
+        assert torch.autograd.gradcheck(double, (given,))
+
+
 @pytest.mark.parametrize("shape", SHAPES)
 def test_flop_in_closed_form_is_the_tally_of_the_products(shape: Shape) -> None:
     # Full, unblocked attention is what the closed form counts: a causal mask is not deducted.
@@ -94,7 +115,10 @@ def test_flop_in_closed_form_is_the_tally_of_the_products(shape: Shape) -> None:
         made.logits(made(ids)).sum().backward()
     blocks = 0.75  # two query blocks leave out a quarter of attention's products
     attention = 12 * shape.layers * shape.context * shape.heads * shape.head_width
-    expected = (flop_per_token(shape) - attention * (1 - blocks)) * shape.context
+    # The tally has a product in each norm's backward pass, too: a vector's length along its gradient.
+    per_layer = 2 * shape.width + (shape.heads + shape.kv_heads) * shape.head_width
+    norms = 2 * (shape.layers * per_layer + shape.width)
+    expected = (flop_per_token(shape) - attention * (1 - blocks) + norms) * shape.context
     assert counter.get_total_flops() == pytest.approx(expected, rel=1e-6)
 
 
