@@ -39,8 +39,6 @@ RECIPE: dict[str, Any] = {
     "selfplay": {"env": "puzzles", "steps": 1_000_000_000, "every": 64, "tokens": 96},
 }
 """Steps are bounded by time alone: those after the last would follow the policy gradient."""
-GENTLY = 0.5
-"""Of the learning rates, in every arm: the start's had decayed, and at full rates it forgets."""
 
 Json = Any
 
@@ -67,8 +65,7 @@ def children(pid: str | int) -> list[int]:
 
 def trained(seed: int, proposer: str, seconds: float, jail: Jail, before: Path | None) -> tuple[Player, Json]:
     """The player after so many seconds of processor time, and what it counted."""
-    optim = {"scale": GENTLY if before else 1.0}
-    recipe = recipe_from({**RECIPE, "optim": optim, "selfplay": {**RECIPE["selfplay"], "proposer": proposer}})
+    recipe = recipe_from({**RECIPE, "selfplay": {**RECIPE["selfplay"], "proposer": proposer}})
     player = begin(recipe, load_game(recipe, ROOT), seed, 1, ROOT, before)
     meter, step, share = Meter(), 0, 0.0
     s = recipe.schedule
@@ -127,7 +124,7 @@ def main() -> None:
         beside=(1, "arms that run beside one another, one thread each"),
     )  # fmt: skip
     record = Record("selfplay", (__doc__ or "").partition("\n")[0], chosen)
-    place = kept("selfplay", SOURCES, [RECIPE, GENTLY, chosen.warm, chosen.puzzles])
+    place = kept("selfplay", SOURCES, [RECIPE, chosen.warm, chosen.puzzles])
     found: dict[str, list[Json]] = {}
     with ProcessPoolExecutor(chosen.beside, multiprocessing.get_context("spawn")) as pool:
         for arms in ([START], list(ARMS)):
