@@ -108,5 +108,5 @@ def kept_bytes_per_token(recipe: Recipe) -> int:
     m = recipe.model
     inner, kv_inner = m.heads * m.head_width, m.kv_heads * m.head_width
     scores = 2 * m.heads * m.context * 3 // 4
-    block = 2 * (9 * m.width + 10 * inner + 5 * kv_inner + 4 * m.mlp_width) + scores
+    block = 2 * (4 * m.width + 5 * inner + 2 * kv_inner + 4 * m.mlp_width) + scores
     return m.depth * block + 4 * m.width
