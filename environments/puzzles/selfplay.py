@@ -85,16 +85,16 @@ class SelfPlay:
 
     def composed(self, rng: random.Random, depths: Sequence[int], earlier: Sequence[Proposal]) -> list[Proposal]:
         known = {(one.source, one.about["takes"]) for one in earlier}
-        shorter = {depth: [one for one in earlier if one.about["depth"] < depth] for depth in set(depths)}
         alike: dict[tuple[str, int], list[Proposal]] = {}
         for one in earlier:
             alike.setdefault((one.about["takes"], one.about["depth"]), []).append(one)
         found = []
-        for depth in (one for one in depths if shorter[one]):
-            for _ in range(TRIES):
-                first = rng.choice(shorter[depth])
-                takes = first.about["takes"]
-                fitting = alike.get((first.about["gives"], depth - first.about["depth"]))
+        for depth in depths:
+            shorter = [key for key in alike if key[1] < depth]
+            for _ in range(TRIES if shorter else 0):
+                takes, begun = rng.choice(shorter)  # of all kinds and depths alike, however many of each were found
+                first = rng.choice(alike[takes, begun])
+                fitting = alike.get((first.about["gives"], depth - begun))
                 source = _after(first.source, rng.choice(fitting).source) if fitting else None
                 if source and (source, takes) not in known:
                     known.add((source, takes))
