@@ -114,7 +114,8 @@ def test_a_watcher_that_is_lost_is_missed(shell: Shell) -> None:
     os.kill(watcher_of(run), signal.SIGKILL)
     shell.stance("HALTED")
     assert [entry["body"]["by"]["name"] for entry in entries(run) if entry["event"] == "pulled"] == ["alarms"]
-    assert "the watcher of alarms ended with status -9" in (run / "alarms.log").read_text()
+    said = "the watcher of alarms ended with status -9"  # once the stop is on record
+    shell.until(lambda _: said in (run / "alarms.log").read_text())
 
 
 def watcher_of(run: Path) -> int:

@@ -94,6 +94,8 @@ class Arena(Live):
         """Consent to a lease for this program; the status of the gate before."""
         status = self.run_to("GATE")
         self._sweep()
+        if levels := facts.get("levels"):
+            dig(self.path / "work" / "deep", levels)
         (self.root / "act.json").write_text(json.dumps({"program": program, **facts}, default=str))
         self.consent()
         return status
@@ -152,6 +154,17 @@ class Arena(Live):
         super().close()
         if self.begun:
             self._sweep()
+
+
+def dig(folder: Path, levels: int) -> None:
+    """Folders in folders, as many as asked."""
+    folder.mkdir()
+    at = os.open(folder, os.O_RDONLY)
+    for _ in range(levels):
+        os.mkdir("d", dir_fd=at)
+        above, at = at, os.open("d", os.O_RDONLY, dir_fd=at)
+        os.close(above)
+    os.close(at)
 
 
 @contextlib.contextmanager

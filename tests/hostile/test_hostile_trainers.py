@@ -122,6 +122,7 @@ AMOUNTS = {
     "folders.one_file_too_large": {"megabytes": 30},
     "folders.more_files_than_can_be_counted": {"files": 25_000},
     "folders.prints_without_end": {"megabytes": 60},
+    "folders.as_deep_as_the_kernel_lets": {"levels": 1500},
 }
 """How much each tries, at most."""
 

@@ -29,8 +29,11 @@ def browser_path() -> str | None:
 
 
 def free_ports() -> int:
-    """The first of two neighbouring ports of this machine that nobody listens on."""
-    for port in range(20_000 + os.getpid() % 20_000, 60_000, 2):
+    """The first of two neighbouring ports of this machine that nobody listens on.
+
+    Below those that the kernel gives to whoever connects: one of them may be taken before a server binds it.
+    """
+    for port in range(10_000 + os.getpid() % 10_000 * 2, 32_000, 2):
         with contextlib.ExitStack() as stack:
             try:
                 for one in (port, port + 1):

@@ -59,10 +59,13 @@ class Connection:
         self.uid: int = struct.unpack("3i", credentials)[1]
 
     def lines(self) -> list[bytes] | None:
-        """What came since the last look; None at the end. For the listening thread."""
+        """What came since the last look; None at the end. For the listening thread.
+
+        Read in small pieces: whoever sends without end has sent at most one before they are cut off.
+        """
         data = b""
         with contextlib.suppress(OSError):
-            data = self.socket.recv(65_536)
+            data = self.socket.recv(8_192)
         if not data or len(self._in) > MAX_REQUEST:
             return None
         *lines, self._in = (self._in + data).split(b"\n")

@@ -130,7 +130,8 @@ async def submit(request: Request, room: Room) -> Any:
 async def draft(request: Request, room: Room) -> Any:
     """What a passkey would sign here and now."""
     said = await _object(request)
-    return await asyncio.to_thread(statements.draft, room, said)
+    status = (await room.ask(do="status"))["status"]
+    return await asyncio.to_thread(statements.draft, room, status["anchor"], said)
 
 
 async def second_cord(request: Request, room: Room) -> Any:

@@ -16,8 +16,12 @@ from tenth.web.room import Room
 PATCHED = "adjusted"
 
 
-def draft(room: Room, said: dict[str, Any]) -> dict[str, Any]:
-    """What a passkey would sign: ``said`` has event, signatory, note and perhaps patch. Raises WrongInput."""
+def draft(room: Room, anchor: str, said: dict[str, Any]) -> dict[str, Any]:
+    """What a passkey would sign: ``said`` has event, signatory, note and perhaps patch. Raises WrongInput.
+
+    ``anchor`` is what a statement must name now, as the supervisor says when it is asked: what the room has heard may
+    be older, and of a run that it has only just found it knows what the log tells.
+    """
     event, who, note = said.get("event"), said.get("signatory"), said.get("note", "")
     if event not in statement.PREDICATES or not isinstance(who, str) or not isinstance(note, str):
         raise WrongInput("nothing was drafted", "it says no event, or nobody who signs")
@@ -29,7 +33,7 @@ def draft(room: Room, said: dict[str, Any]) -> dict[str, Any]:
         raise BadStatement(
             "nothing was drafted", f"{who}'s key in the charter is a key file", f"tenth consent {room.name}"
         )
-    anchor, subjects = room.status.get("anchor", ""), None
+    subjects = None
     if event in statement.ON_DOSSIER:
         row = room.index.last("sealed")
         sealed = room.body(row) if row else {}

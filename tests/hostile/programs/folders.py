@@ -162,11 +162,9 @@ def names_of_markup(facts: Facts) -> None:
 
 
 def as_deep_as_the_kernel_lets(facts: Facts) -> None:
+    """The arena has dug it: that takes more of the processor than a lease holds."""
     lease = door.hello()
-    os.chdir(door.checkpoint(lease, state="x"))
-    for _ in range(1500):
-        os.mkdir("d")
-        os.chdir("d")
+    os.rename(Path(lease["work"], "deep"), door.checkpoint(lease, state="x") / "deep")
     _end(lease)
 
 
