@@ -7,7 +7,8 @@ import os
 import random
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import pytest
@@ -18,6 +19,7 @@ from house.repo import ROOT
 from puzzles import Puzzles, chains
 from puzzles.env import HIDDEN, ROLES, SHOWN
 from puzzles.operations import BY_NAME, OPERATIONS
+from puzzles.selfplay import shallow
 from tenth.environments import Env, reward_function, rows
 from tenth.jail import keeper
 from tenth.jail.wire import DENIED, RETURNED, Jail, Program, spell
@@ -145,6 +147,21 @@ def test_the_prompt_shows_no_hidden_output(jail: Jail) -> None:
         orders.add((kind, *shown))
         assert len(task.meta["inputs"]) == len({spell(one) for one in task.meta["inputs"]}) == SHOWN + HIDDEN
     assert len(orders) > 10, "in any order"
+
+
+def test_what_is_shown_tells_nearly_every_program_from_all_others() -> None:
+    """Of those whose shown answers are alike nobody could know which is asked for."""
+    some = {one.behaviour: one for one in (chain for of_depth in shallow() for chain in of_depth)}
+    assert alike(some.values()) <= 2
+    rng = random.Random(0)
+    some |= {one.behaviour: one for one in (chains.compose(3, rng) for _ in range(2_000))}
+    assert alike(some.values()) < 0.1 * len(some)
+
+
+def alike(programs: Iterable[chains.Chain]) -> int:
+    """How many show the same answers as another one."""
+    shown = Counter((one.kind, *(spell(one(value)) for value in chains.SHOWN[one.kind])) for one in programs)
+    return sum(count for count in shown.values() if count > 1)
 
 
 def test_reward_without_understanding_is_seen(jail: Jail) -> None:
