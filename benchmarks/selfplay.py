@@ -36,8 +36,11 @@ RECIPE: dict[str, Any] = {
     "model": {"depth": 4, "width": 128, "head_width": 32, "context": 384},
     "data": {"vocabulary": 1024},
     "train": {"batch": 32, "threads": 1},
-    "selfplay": {"env": "puzzles", "steps": 1_000_000_000, "every": 64, "tokens": 96},
-}
+    "selfplay": {
+        "env": "puzzles", "steps": 1_000_000_000, "every": 64, "proposals": 1024, "composed": 0.75, "tokens": 96,
+        "buffer": 65_536,
+    },
+}  # fmt: skip
 """Steps are bounded by time alone: those after the last would follow the policy gradient."""
 
 Json = Any

@@ -131,21 +131,30 @@ def induced(task: Task, program: Program, outcome: Outcome) -> Verdict:
 
 def _proposed(task: Task, completion: str, jail: Jail) -> Verdict:
     program, kind = code_of(completion), task.meta["kind"]
-    again = Program(program, "f", [[one] for one in chains.probes(kind)], LIMITS)
-    first, second = jail.run_all([again, again])
-    parts, behaviour = soundness(kind, first, second)
-    return Verdict(float(all(parts.values())), parts, {**_evidence(program, first), "behaviour": behaviour or None})
+    outcome = jail.run(twice(program, kind))
+    parts, behaviour, _ = soundness(kind, outcome)
+    return Verdict(float(all(parts.values())), parts, {**_evidence(program, outcome), "behaviour": behaviour or None})
 
 
-def soundness(kind: str, first: Outcome, second: Outcome) -> tuple[dict[str, float], str]:
-    """Parts of a proposal's verdict, and its behaviour, "" if it did not run; ``probes(kind)`` came first."""
-    ran = first.verdict == second.verdict == RETURNED
-    outputs = [str(one.text) for one in first.answers[: chains.PROBES]]
+def twice(source: str, kind: str, inputs: Sequence[Json] = ()) -> Program:
+    """What a proposal is looked at by: called with the probes and these inputs, and with all of them once more."""
+    given = [*chains.probes(kind), *inputs]
+    return Program(source, "f", [[one] for one in given * 2], LIMITS)
+
+
+def soundness(kind: str, outcome: Outcome) -> tuple[dict[str, float], str, list[Any]]:
+    """Of the outcome of ``twice``: parts of the verdict, the behaviour, and what it answers to the inputs.
+
+    Where it did not run, the behaviour is "". In one process, so that what remembers its last call is found, too.
+    """
+    ran, half = outcome.verdict == RETURNED, len(outcome.answers) // 2
+    first, again = outcome.answers[:half], outcome.answers[half:]
+    outputs = [str(one.text) for one in first[: chains.PROBES]]
     behaviour = chains.digest(kind, outputs) if ran else ""
     parts = {
         "runs": float(ran),
-        "deterministic": float(ran and first.answers == second.answers),
+        "deterministic": float(ran and first == again),
         "not constant": float(ran and len(set(outputs)) > 1),
         "not held out": float(ran and not chains.held_out(behaviour)),
     }
-    return parts, behaviour
+    return parts, behaviour, [one.value for one in first[chains.PROBES :]]

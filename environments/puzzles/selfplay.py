@@ -14,7 +14,7 @@ from puzzles import chains, env
 from puzzles.chains import Chain
 from puzzles.operations import BY_NAME, KINDS, LIST, NUMBER, OPERATIONS, TEXT
 from tenth.environments import Finding, Json, Lesson, Proposal, Task, Verdict
-from tenth.jail.wire import Jail, Outcome, Program, spell
+from tenth.jail.wire import Jail, Outcome, spell
 
 HEAD, STEP, LAST = "def f(x):\n", "    ", "    return "
 TAKES = {kind: [one for one in OPERATIONS if one.takes == kind] for kind in KINDS}
@@ -103,13 +103,8 @@ class SelfPlay:
         return found
 
     def examine(self, proposals: Sequence[Proposal], jail: Jail) -> list[Finding]:
-        programs = []
-        for one in proposals:
-            given = [*chains.probes(one.about["takes"]), *_inputs(one)]
-            programs += [Program(one.source, "f", [[value] for value in given], env.LIMITS)] * 2
-        outcomes = list(jail.run_all(programs))
-        pairs = zip(outcomes[::2], outcomes[1::2], strict=True)
-        return [_finding(one, *pair) for one, pair in zip(proposals, pairs, strict=True)]
+        outcomes = jail.run_all([env.twice(one.source, one.about["takes"], _inputs(one)) for one in proposals])
+        return [_finding(*pair) for pair in zip(proposals, outcomes, strict=True)]
 
     def puzzle(self, finding: Finding) -> Task:
         inputs, outputs = [one for one, _ in finding.examples], [one for _, one in finding.examples]
@@ -157,17 +152,16 @@ def _inputs(proposal: Proposal) -> list[Json]:
     return env.inputs_of(proposal.about["takes"], rng) if known is None else known
 
 
-def _finding(proposal: Proposal, first: Outcome, second: Outcome) -> Finding:
+def _finding(proposal: Proposal, outcome: Outcome) -> Finding:
     takes, depth = str(proposal.about["takes"]), _steps(proposal.source)
-    parts, behaviour = env.soundness(takes, first, second)
+    parts, behaviour, answers = env.soundness(takes, outcome)
     if not behaviour:
-        return Finding(proposal, parts, depth, jail=first.verdict)
-    answers = [one.value for one in first.answers[chains.PROBES :]]
+        return Finding(proposal, parts, depth, jail=outcome.verdict)
     about = {"takes": takes, "gives": _kind(answers), "depth": depth}
     pairs = list(zip(_inputs(proposal), answers, strict=True))
     # A puzzle whose shown outputs are all alike says nothing of what is asked for.
     parts = {**parts, "tells": float(len({spell(one) for one in answers[: env.SHOWN]}) > 1)}
-    return Finding(Proposal(proposal.source, about), parts, depth, behaviour, pairs, first.verdict)
+    return Finding(Proposal(proposal.source, about), parts, depth, behaviour, pairs, outcome.verdict)
 
 
 def _steps(source: str) -> int:

@@ -76,6 +76,7 @@ def test_a_program_is_examined_by_what_it_does(game: Game, jail: Jail) -> None:
     [
         ("def f(x): return 5", "not constant"),
         ("import random\ndef f(x): return [random.random()]", "deterministic"),
+        ("seen = []\ndef f(x):\n    seen.append(x)\n    return len(seen)", "deterministic"),
         ("import os\ndef f(x): return os.listdir('/')", "runs"),
         ("no program", "runs"),
     ],

@@ -132,7 +132,7 @@ class Round:
         self.memory.pose(task, weight)
         if self.recipe.proposer == "model":
             for lesson in self.game.lessons(finding):
-                self._learn(lesson, weight / 4)
+                self._learn(lesson, weight / 16)
 
     def _relabel(self, tasks: Sequence[Task], texts: Sequence[str], verdicts: Sequence[Verdict]) -> None:
         """A wrong program is right for the puzzle that its own outputs make: at most one for each puzzle."""
