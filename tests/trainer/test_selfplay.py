@@ -144,7 +144,7 @@ def test_a_round_keeps_what_was_verified_and_relabels_what_was_not(game: Game, j
     induced = [(prompt, text, weight) for prompt, text, weight in memory.lessons if prompt.startswith("# induce")]
     assert [text for _, text, _ in induced] == [DOUBLE, REVERSED], "the shorter one, and what the wrong one does"
     assert induced[0][0] != induced[1][0]
-    assert induced[0][2] == learnability(1, 2) > induced[1][2] == learnability(0, 2)
+    assert [weight for _, _, weight in induced] == [learnability(1, 2, 0.5), learnability(0, 0, 0.5)]
     assert {prompt.split("\n")[0] for prompt, _, _ in memory.lessons} == {"# propose", "# deduce", "# induce"}
     one.play()
     assert memory.counts["accepted"] == 1, "nothing new"
@@ -235,8 +235,8 @@ def test_a_replayed_puzzle_shows_its_examples_in_another_order(game: Game) -> No
 
 
 def test_what_can_be_learned_is_replayed_more_often_than_what_is_known_or_too_hard() -> None:
-    assert learnability(2, 4) > learnability(0, 4) > 0
-    assert learnability(0, 4) == pytest.approx(learnability(4, 4))
+    assert learnability(2, 4, 0.5) > learnability(0, 4, 0.5) > 0
+    assert learnability(0, 4, 0.5) == pytest.approx(learnability(4, 4, 0.5))
     memory = Memory(3)
     memory.learn(Lesson("often", ""), 0.9, 2)
     memory.learn(Lesson("seldom", ""), 0.1, 2)
@@ -244,6 +244,21 @@ def test_what_can_be_learned_is_replayed_more_often_than_what_is_known_or_too_ha
     assert 420 < drawn.count("often") < 480
     memory.learn(Lesson("newest", ""), 0.1, 2)
     assert [prompt for prompt, _, _ in memory.lessons] == ["seldom", "newest"]
+
+
+def test_what_nobody_tried_is_as_hard_as_what_was_tried_so_deep() -> None:
+    memory = Memory(4)
+    assert memory.rate(3) == 0.5, "nothing is known"
+    for _ in range(20):
+        memory.tried(3, 16, 32)
+        memory.tried(4, 1, 32)
+    assert memory.rate(3) == pytest.approx(0.5)
+    assert memory.rate(4) < 0.05
+    assert learnability(0, 0, memory.rate(4)) < 0.05 < learnability(0, 0, memory.rate(3)) == 0.25
+    assert learnability(1, 4, memory.rate(4)) > 2 * learnability(0, 0, memory.rate(4)), "but for what succeeded once"
+    for _ in range(20):
+        memory.tried(4, 16, 32)
+    assert memory.rate(4) == pytest.approx(0.5, abs=0.01), "what was long ago does not count"
 
 
 @pytest.mark.parametrize("proposer", ["random", "given"])

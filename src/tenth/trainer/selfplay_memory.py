@@ -25,6 +25,8 @@ GOOD = 0.5
 """Share of attempts at these that succeed: then they are mastered."""
 RARE = 0.25
 """Share of sound proposals of these that are new: then there is little left to learn from them."""
+FADING = 0.8
+"""What the attempts of a round are worth, one round later, to say how hard a depth is."""
 MOST_PROGRAMS = 16_384
 """The newest: to be composed."""
 MOST_PUZZLES = 2_048
@@ -41,6 +43,8 @@ class Memory:
     """Share of the attempts that solved puzzles as deep as the cap, round by round since it was raised."""
     fresh: list[float] = field(default_factory=list)
     """Share of the sound proposals as deep as the cap that were new, likewise."""
+    attempts: dict[str, list[float]] = field(default_factory=dict)
+    """Depth -> how many succeeded, and how many there were; older rounds count less."""
     rounds: int = 0
     known: dict[str, int] = field(default_factory=dict)
     """Behaviour -> the round that found it."""
@@ -84,6 +88,16 @@ class Memory:
         found = rng.choices(self.puzzles, [one["weight"] for one in self.puzzles], k=n)
         return [Task(**{name: one[name] for name in ("id", "prompt", "seed", "meta")}) for one in found]
 
+    def tried(self, depth: int, solved: float, attempts: int) -> None:
+        """Note a round's attempts at puzzles of this depth."""
+        before = self.attempts.get(str(depth), [0.0, 0.0])
+        self.attempts[str(depth)] = [FADING * before[0] + solved, FADING * before[1] + attempts]
+
+    def rate(self, depth: int) -> float:
+        """Share of attempts at puzzles of this depth that succeed, estimated with one success and one failure more."""
+        solved, attempts = self.attempts.get(str(depth), [0.0, 0.0])
+        return (solved + 1) / (attempts + 2)
+
     def succeeded(self, share: float, deepest: int) -> None:
         """Note a round's success at the cap; raise the cap if the last few were good."""
         self.successes.append(share)
@@ -120,9 +134,9 @@ def load(checkpoint: Path) -> Memory:
         ) from error
 
 
-def learnability(solved: int, attempts: int) -> float:
-    """p (1 - p) of a puzzle, the share p estimated with one success and one failure more than were seen."""
-    p = (solved + 1) / (attempts + 2)
+def learnability(solved: int, attempts: int, rate: float) -> float:
+    """p (1 - p) of a puzzle; its share p is estimated from its own attempts and two that succeed as others so deep."""
+    p = (solved + 2 * rate) / (attempts + 2)
     return p * (1 - p)
 
 

@@ -44,17 +44,19 @@ class Round:
         """Leaves lessons, programs and counts in the memory."""
         if not self.memory.rounds:
             self._begin()
-        puzzles = self._found()
+        puzzles, others = self._found()
         tasks = [self.game.puzzle(one) for one in puzzles]
         again = [task for task in tasks for _ in range(self.recipe.attempts)]
         texts = self.write([task.prompt for task in again])
         verdicts = self.game.judge(again, texts, self.jail)
+        self._account(puzzles, verdicts)
         k = self.recipe.attempts
         for number, finding in enumerate(puzzles):
             some = slice(k * number, k * (number + 1))
             self._teach(finding, tasks[number], texts[some], verdicts[some])
+        for finding in others:
+            self._teach(finding, self.game.puzzle(finding), (), ())
         self._relabel(again, texts, verdicts)
-        self._account(puzzles, verdicts)
         self.memory.rounds += 1
 
     def _begin(self) -> None:
@@ -65,11 +67,11 @@ class Round:
 
     # --- propose ------------------------------------------------------------------------------------------------------
 
-    def _found(self) -> list[Finding]:
-        """The programs that are to be solved; those that are sound and new beyond these are lessons, too."""
+    def _found(self) -> tuple[list[Finding], list[Finding]]:
+        """The programs that are to be solved, and those that are sound and new beyond these: lessons, too."""
         r = self.recipe
         if r.proposer == "given":
-            return [one for one in self.game.given(self.rng, r.puzzles) if self._has_room(one)]
+            return [one for one in self.game.given(self.rng, r.puzzles) if self._has_room(one)], []
         proposals = self._proposals()
         findings = self.game.examine(proposals, self.jail)
         self.memory.count(
@@ -93,9 +95,7 @@ class Round:
         self.rng.shuffle(fresh)
         if self.guide:
             fresh = self._by_worth(fresh, self.guide([one.proposal.source for one in fresh]))
-        for one in fresh[r.puzzles :]:
-            self._teach(one, self.game.puzzle(one), (), ())
-        return fresh[: r.puzzles]
+        return fresh[: r.puzzles], fresh[r.puzzles :]
 
     def _proposals(self) -> list[Proposal]:
         """Three of four ask for programs as deep as the cap, the others for any depth."""
@@ -126,7 +126,7 @@ class Round:
     def _teach(self, finding: Finding, task: Task, texts: Sequence[str], verdicts: Sequence[Verdict]) -> None:
         """The shortest program that solves it, the proposer's own included, and what else it teaches."""
         solved = [text for text, verdict in zip(texts, verdicts, strict=True) if verdict.score == 1]
-        weight = learnability(len(solved), len(texts))
+        weight = learnability(len(solved), len(texts), self.memory.rate(finding.depth))
         best = shortest([finding.proposal.source, *solved])
         self._learn(self.game.solution(finding, best), weight)
         self.memory.pose(task, weight)
@@ -144,7 +144,8 @@ class Round:
             if self._is_new(one):
                 self.memory.count(relabelled=1)
                 self.memory.keep(one.proposal, one.behaviour)
-                self._learn(self.game.solution(one, one.proposal.source), learnability(0, self.recipe.attempts))
+                weight = learnability(0, 0, self.memory.rate(one.depth))
+                self._learn(self.game.solution(one, one.proposal.source), weight)
 
     def _learn(self, lesson: Lesson, weight: float) -> None:
         if self.fits(lesson):
@@ -159,7 +160,9 @@ class Round:
             denied=sum(one.evidence["jail"] == DENIED for one in verdicts),
             hollow=sum(one.parts["shown"] == 1 and one.parts["hidden"] < 1 for one in verdicts),
         )  # fmt: skip
-        deepest = [n for n, one in enumerate(puzzles) if one.depth == self.memory.cap]
-        if deepest:
-            share = sum(sum(scores[k * n : k * (n + 1)]) for n in deepest) / (k * len(deepest))
-            self.memory.succeeded(share, self.game.deepest)
+        for depth in range(1, self.memory.cap + 1):
+            some = [n for n, one in enumerate(puzzles) if one.depth == depth]
+            self.memory.tried(depth, sum(sum(scores[k * n : k * (n + 1)]) for n in some), k * len(some))
+            if some and depth == self.memory.cap:
+                share = sum(sum(scores[k * n : k * (n + 1)]) for n in some) / (k * len(some))
+                self.memory.succeeded(share, self.game.deepest)
