@@ -131,9 +131,9 @@ def induced(task: Task, program: Program, outcome: Outcome) -> Verdict:
 
 def _proposed(task: Task, completion: str, jail: Jail) -> Verdict:
     program, kind = code_of(completion), task.meta["kind"]
-    outcome = jail.run(twice(program, kind))
-    parts, behaviour, _ = soundness(kind, outcome)
-    return Verdict(float(all(parts.values())), parts, {**_evidence(program, outcome), "behaviour": behaviour or None})
+    first, second = jail.run_all([twice(program, kind)] * 2)
+    parts, behaviour, _ = soundness(kind, first, second)
+    return Verdict(float(all(parts.values())), parts, {**_evidence(program, first), "behaviour": behaviour or None})
 
 
 def twice(source: str, kind: str, inputs: Sequence[Json] = ()) -> Program:
@@ -142,18 +142,18 @@ def twice(source: str, kind: str, inputs: Sequence[Json] = ()) -> Program:
     return Program(source, "f", [[one] for one in given * 2], LIMITS)
 
 
-def soundness(kind: str, outcome: Outcome) -> tuple[dict[str, float], str, list[Any]]:
-    """Of the outcome of ``twice``: parts of the verdict, the behaviour, and what it answers to the inputs.
+def soundness(kind: str, *outcomes: Outcome) -> tuple[dict[str, float], str, list[Any]]:
+    """Of outcomes of ``twice``, each of a process: parts of the verdict, the behaviour, what it answers to the inputs.
 
-    Where it did not run, the behaviour is "". In one process, so that what remembers its last call is found, too.
+    Where it did not run, the behaviour is "". Alike must be the answers to both calls, and those of all processes.
     """
-    ran, half = outcome.verdict == RETURNED, len(outcome.answers) // 2
-    first, again = outcome.answers[:half], outcome.answers[half:]
+    ran, half = all(one.verdict == RETURNED for one in outcomes), len(outcomes[0].answers) // 2
+    first = outcomes[0].answers[:half]
     outputs = [str(one.text) for one in first[: chains.PROBES]]
     behaviour = chains.digest(kind, outputs) if ran else ""
     parts = {
         "runs": float(ran),
-        "deterministic": float(ran and first == again),
+        "deterministic": float(ran and all(one.answers == first * 2 for one in outcomes)),
         "not constant": float(ran and len(set(outputs)) > 1),
         "not held out": float(ran and not chains.held_out(behaviour)),
     }

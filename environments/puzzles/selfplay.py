@@ -103,8 +103,14 @@ class SelfPlay:
         return found
 
     def examine(self, proposals: Sequence[Proposal], jail: Jail) -> list[Finding]:
-        outcomes = jail.run_all([env.twice(one.source, one.about["takes"], _inputs(one)) for one in proposals])
-        return [_finding(*pair) for pair in zip(proposals, outcomes, strict=True)]
+        """Those that are sound at first in another process once more."""
+        programs = [env.twice(one.source, one.about["takes"], _inputs(one)) for one in proposals]
+        outcomes = list(jail.run_all(programs))
+        found = [_finding(*pair) for pair in zip(proposals, outcomes, strict=True)]
+        sound = [number for number, one in enumerate(found) if one.sound]
+        for number, again in zip(sound, jail.run_all([programs[one] for one in sound]), strict=True):
+            found[number] = _finding(proposals[number], outcomes[number], again)
+        return found
 
     def puzzle(self, finding: Finding) -> Task:
         inputs, outputs = [one for one, _ in finding.examples], [one for _, one in finding.examples]
@@ -152,9 +158,9 @@ def _inputs(proposal: Proposal) -> list[Json]:
     return env.inputs_of(proposal.about["takes"], rng) if known is None else known
 
 
-def _finding(proposal: Proposal, outcome: Outcome) -> Finding:
+def _finding(proposal: Proposal, outcome: Outcome, *again: Outcome) -> Finding:
     takes, depth = str(proposal.about["takes"]), _steps(proposal.source)
-    parts, behaviour, answers = env.soundness(takes, outcome)
+    parts, behaviour, answers = env.soundness(takes, outcome, *again)
     if not behaviour:
         return Finding(proposal, parts, depth, jail=outcome.verdict)
     about = {"takes": takes, "gives": _kind(answers), "depth": depth}

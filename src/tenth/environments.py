@@ -117,7 +117,7 @@ class SelfPlay(Protocol):
         """For each depth one earlier program after another, together so deep; none where nothing new is found."""
 
     def examine(self, proposals: Sequence[Proposal], jail: Jail) -> Sequence[Finding]:
-        """Run each, twice. Raises JailError."""
+        """Run each, and what is sound more than once. Raises JailError."""
 
     def puzzle(self, finding: Finding) -> Task:
         """To write a program that does what this one did."""

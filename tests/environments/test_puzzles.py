@@ -108,6 +108,7 @@ def test_the_split_goes_by_what_a_program_does_and_not_by_how_it_is_written(jail
         ("def f(x): return 5", "not constant"),
         ("import random\ndef f(x): return [random.random()]", "deterministic"),
         ("seen = []\ndef f(x):\n    seen.append(x)\n    return len(seen)", "deterministic"),
+        ("from os import getpid\ndef f(x): return getpid() + len(x)", "deterministic"),
         ("def f(x): return undefined", "runs"),
         ("import os\ndef f(x): return os.listdir('/')", "runs"),
         ("no program", "runs"),

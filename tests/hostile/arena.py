@@ -91,7 +91,7 @@ class Arena(Live):
         return sorted(found)
 
     def send_in(self, program: str, **facts: Any) -> Status:
-        """Consent to a lease for this program; the status of the gate before."""
+        """Consent to a lease for this program; the status of the gate before. ``levels`` of folders are dug for it."""
         status = self.run_to("GATE")
         self._sweep()
         if levels := facts.get("levels"):

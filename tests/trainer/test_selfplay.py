@@ -77,6 +77,7 @@ def test_a_program_is_examined_by_what_it_does(game: Game, jail: Jail) -> None:
         ("def f(x): return 5", "not constant"),
         ("import random\ndef f(x): return [random.random()]", "deterministic"),
         ("seen = []\ndef f(x):\n    seen.append(x)\n    return len(seen)", "deterministic"),
+        ("from os import getpid\ndef f(x): return getpid() + len(x)", "deterministic"),
         ("import os\ndef f(x): return os.listdir('/')", "runs"),
         ("no program", "runs"),
     ],
@@ -133,9 +134,11 @@ def test_a_round_keeps_what_was_verified_and_relabels_what_was_not(game: Game, j
         return [(DOUBLE, REVERSED)[number % 2] for number in range(len(prompts))]
 
     one = a_round(game, jail, write, proposals=12)
-    one.memory.cap = 4
-    one.play()
     memory = one.memory
+    memory.cap = 4
+    for depth in (3, 4):
+        memory.tried(depth, 0, 8)
+    one.play()
     assert memory.counts["accepted"] == 1, "the same behaviour is known the second time"
     assert memory.counts["repeated"] + memory.counts["junk"] == 11
     assert memory.counts["solved"] == 1
@@ -144,7 +147,8 @@ def test_a_round_keeps_what_was_verified_and_relabels_what_was_not(game: Game, j
     induced = [(prompt, text, weight) for prompt, text, weight in memory.lessons if prompt.startswith("# induce")]
     assert [text for _, text, _ in induced] == [DOUBLE, REVERSED], "the shorter one, and what the wrong one does"
     assert induced[0][0] != induced[1][0]
-    assert [weight for _, _, weight in induced] == [learnability(1, 2, 0.5), learnability(0, 0, 0.5)]
+    assert induced[0][2] == learnability(1, 2, memory.rate(4)) > induced[1][2] == learnability(0, 0, memory.rate(3))
+    assert memory.rate(4) > memory.rate(3), "this round's attempts count, too"
     assert {prompt.split("\n")[0] for prompt, _, _ in memory.lessons} == {"# propose", "# deduce", "# induce"}
     one.play()
     assert memory.counts["accepted"] == 1, "nothing new"

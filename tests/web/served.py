@@ -33,7 +33,7 @@ def free_ports() -> int:
 
     Below those that the kernel gives to whoever connects: one of them may be taken before a server binds it.
     """
-    for port in range(10_000 + os.getpid() % 10_000 * 2, 32_000, 2):
+    for port in range(10_000 + os.getpid() % 1_000 * 20, 32_000, 2):
         with contextlib.ExitStack() as stack:
             try:
                 for one in (port, port + 1):

@@ -8,6 +8,8 @@ import signal
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor, wait
 
+import pytest
+
 from core.live import Live, wait_for
 from core.test_passkeys import Authenticator
 from tenth.encoding import unb64
@@ -17,12 +19,18 @@ from web.test_browser_passkey import give_passkey
 CONSENT = {"event": "consented", "signatory": "ada", "note": ""}
 
 
+@pytest.fixture
+def run(live: Callable[..., Live]) -> Live:
+    """Not begun yet; ada signs with a passkey."""
+    one = live()
+    give_passkey(one, Authenticator().line)
+    return one
+
+
 def test_a_draft_names_what_lies_on_the_table_although_the_supervisor_has_not_spoken_yet(
-    live: Callable[..., Live], serve: Callable[..., Served], client: Callable[..., Client]
+    run: Live, serve: Callable[..., Served], client: Callable[..., Client]
 ) -> None:
     """A server that has just found the run knows of it what the log tells; the supervisor is asked."""
-    run = live()
-    give_passkey(run, Authenticator().line)
     run.start()
     anchor = run.until("GATE")["anchor"]
     assert run.process is not None
@@ -43,10 +51,8 @@ def test_a_draft_names_what_lies_on_the_table_although_the_supervisor_has_not_sp
 
 
 def test_without_a_supervisor_nothing_is_drafted_and_the_way_to_one_is_said(
-    live: Callable[..., Live], serve: Callable[..., Served], client: Callable[..., Client]
+    run: Live, serve: Callable[..., Served], client: Callable[..., Client]
 ) -> None:
-    run = live()
-    give_passkey(run, Authenticator().line)
     run.begin()
     status, said = client(serve(run), "ada").json("POST", f"/api/r/{run.name}/draft", CONSENT)
     assert status == 409

@@ -59,13 +59,10 @@ class Connection:
         self.uid: int = struct.unpack("3i", credentials)[1]
 
     def lines(self) -> list[bytes] | None:
-        """What came since the last look; None at the end. For the listening thread.
-
-        Read in small pieces: whoever sends without end has sent at most one before they are cut off.
-        """
+        """What came since the last look; None at the end. For the listening thread."""
         data = b""
         with contextlib.suppress(OSError):
-            data = self.socket.recv(8_192)
+            data = self.socket.recv(8_192)  # little: a flood is cut off after one piece
         if not data or len(self._in) > MAX_REQUEST:
             return None
         *lines, self._in = (self._in + data).split(b"\n")

@@ -162,7 +162,7 @@ class Round:
         )  # fmt: skip
         for depth in range(1, self.memory.cap + 1):
             some = [n for n, one in enumerate(puzzles) if one.depth == depth]
-            self.memory.tried(depth, sum(sum(scores[k * n : k * (n + 1)]) for n in some), k * len(some))
-            if some and depth == self.memory.cap:
-                share = sum(sum(scores[k * n : k * (n + 1)]) for n in some) / (k * len(some))
-                self.memory.succeeded(share, self.game.deepest)
+            solved, attempts = sum(sum(scores[k * n : k * (n + 1)]) for n in some), k * len(some)
+            self.memory.tried(depth, solved, attempts)
+            if attempts and depth == self.memory.cap:
+                self.memory.succeeded(solved / attempts, self.game.deepest)
