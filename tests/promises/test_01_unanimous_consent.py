@@ -134,7 +134,8 @@ def test_neither_watchers_nor_strangers_nor_forgers_consent(live: Callable[..., 
     run, other = live().start(), live().begin()
     status = run.until("GATE", gate=0)
     good = run.sign("consented", "ada", status)
-    forged = {**good, "signatures": [{"keyid": "", "sig": "A" + good["signatures"][0]["sig"][1:]}]}
+    first, *rest = good["signatures"][0]["sig"]
+    forged = {**good, "signatures": [{"keyid": "", "sig": "".join(["B" if first == "A" else "A", *rest])}]}
     attempts = [
         run.sign("consented", "lin", status),
         run.sign("consented", "eve", status, key=other.keys["ada"]),
