@@ -40,12 +40,12 @@ class Solved:
 
 def solved(
     inference: Inference, text: Text, game: SelfPlay, tasks: Sequence[Task], jail: Jail, attempts: int, tokens: int,
-    seed: int = 0,
+    seed: int = 0, temperature: float = TEMPERATURE,
 ) -> Solved:  # fmt: skip
     """Each task tried so often."""
     again = [task for task in tasks for _ in range(attempts)]
     generator = torch.Generator(device=inference.device).manual_seed(seed)
-    texts = written(inference, text, [task.prompt for task in again], tokens, TEMPERATURE, generator)
+    texts = written(inference, text, [task.prompt for task in again], tokens, temperature, generator)
     verdicts = game.judge(again, texts, jail)
     right = [int(verdict.score) for verdict in verdicts]
     return Solved(
