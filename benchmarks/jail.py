@@ -2,9 +2,9 @@
 
 In each back-end, with one zygote and with one per core: one function, three inputs, JSON back; many at a time for the
 rate, one at a time for the latency. Beside it, in turn in every round, what a program costs in an interpreter of its
-own, with no walls at all but limits; and EvalPlus' checker, where it is installed (its checker needs little of what it
-asks for: ``pip install --no-deps evalplus tempdir wget appdirs multipledispatch``). Processor time is the programs' own,
-which a busy machine changes less than the clock.
+own, with no walls at all but limits; and EvalPlus' checker, where it is installed (that needs little of what it asks
+for: ``pip install --no-deps evalplus tempdir wget appdirs multipledispatch``). Processor time is the programs'
+own, which a busy machine changes less than the clock.
 """
 
 from __future__ import annotations
