@@ -17,6 +17,7 @@ from cli.terminal import Terminal
 from tenth.cli.chart import curve, segments
 from tenth.cli.demo.picture import draw
 from tenth.cli.live.following import Following
+from tenth.cli.live.screen import LineShow
 from tenth.cli.live.view import View
 from tenth.cli.live.watching import KEYS
 
@@ -253,6 +254,21 @@ def test_a_person_is_asked_before_they_sign(project: Shell) -> None:
     finally:
         terminal.close()
     assert project.status()["consents"] == ["ada"]
+
+
+def test_plain_lines_show_what_was_shown_least(capsys: pytest.CaptureFixture[str]) -> None:
+    """Every prompt has its turn, one that comes once before others; of long prompts the end is kept."""
+    show = LineShow(Following())
+    show.SAMPLE_SECONDS = 0
+    for number in range(4):
+        for prompt in ("def ", "class ", *([f"{'x' * 90}{number}: "] if number % 2 else [])):
+            sample = {"prompt": prompt, "text": f"{number}{'y' * 300}"}
+            show.heed({"on": "sample", "sample": sample})
+        show.heed({"on": "status"})
+    lines = [line.split("sample  ")[1] for line in capsys.readouterr().out.splitlines()]
+    assert [line[:7] for line in lines] == ["class 0", "…xxxxxx", "def 2yy", "…xxxxxx"]
+    assert all("x1: 1yy" in line or "x3: 3yy" in line for line in lines[1::2])
+    assert max(map(len, lines)) < LineShow.PROMPT + LineShow.WRITTEN + 20
 
 
 def test_unwatched_runs_wait_for_a_watcher(shell: Shell) -> None:

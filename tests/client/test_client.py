@@ -269,9 +269,26 @@ def test_samples_come_at_the_agreed_rate(pipe: Pipe) -> None:
     assert shown in (19, 20)
 
 
+@pytest.mark.parametrize("how", ["steps", "advance"])
+def test_a_tenth_of_a_moment_shows_a_round_with_its_last_step(pipe: Pipe, how: str) -> None:
+    wanted = []
+    if how == "steps":
+        wanted = [pipe.run.wants_samples for _ in pipe.run.steps(range(1000), total=1000)]
+    else:
+        last = pipe.run.last_step(1000)
+        while pipe.run.position < last:
+            pipe.run.advance()
+            wanted.append(pipe.run.wants_samples)
+    assert wanted == [False] * (len(wanted) - 1) + [True]
+    pipe.run.sample("def ", "f")
+    assert not pipe.run.wants_samples
+
+
 def test_no_samples_are_wanted_where_none_were_agreed(tmp_path: Path) -> None:
     pipe = Pipe(tmp_path, samples_per_minute=0)
     pipe.clock.now += 1e6
+    assert not pipe.run.wants_samples
+    pipe.run.advance(pipe.run.last_step(1000))
     assert not pipe.run.wants_samples
     pipe.ours.close()
     pipe.channel.close()

@@ -322,6 +322,22 @@ def test_a_cache_that_was_damaged_is_built_again(begin: Any) -> None:
     assert weights(whole) == weights(parts)
 
 
+@pytest.mark.parametrize(("phase", "wished"), [("sft", ("1",)), ("sft", ()), ("dpo", ()), ("kto", ("1",))])
+def test_two_answers_to_a_prompt_of_its_own_are_shown(begin: Any, phase: str, wished: tuple[str, ...]) -> None:
+    """Held out if there is such a row; what is trained is the same bits as when nobody watches."""
+    watched, alone = begin(phase, "watched", of=1, samples_per_minute=1e6, prompts=wished), begin(phase, of=1)
+    shown = here(watched).of("sample")
+    here(alone)
+    assert weights(watched) == weights(alone)
+    own = [frame for frame in shown if frame["prompt"] not in wished]
+    assert [frame["prompt"] for frame in own[::2]] == [frame["prompt"] for frame in own[1::2]]
+    assert len(own) >= 4
+    assert len(shown) == len(own) + len(own) // 2 * len(wished)
+    held_out = held_out_texts(watched.resume, watched.data, watched.root, (), 99, 99) if phase == "sft" else []
+    prompts = {row["prompt"] for row in ROWS[phase]}
+    assert {frame["prompt"] for frame in own} <= ({text.split(":")[0] + ":" for _, text in held_out} or prompts)
+
+
 def test_held_out_rows_are_evidence(begin: Any) -> None:
     rows = [{"prompt": f"{n}:", "completion": f" {n * 7}"} for n in range(60)]
     supervisor = begin("sft", of=1, rows=rows, recipe=RECIPE.replace("held_out = 0.1", "held_out = 0.3"))

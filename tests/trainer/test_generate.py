@@ -13,7 +13,7 @@ from tenth.trainer.generate import OnToken, Sampler, Stream, complete, generate
 from tenth.trainer.inference import Inference, Reading
 from tenth.trainer.model import Shape, Transformer
 from tenth.trainer.recipe import SampleRecipe
-from tenth.trainer.shown import surprisal, with_surprisal
+from tenth.trainer.shown import answers, surprisal, with_surprisal
 
 SHAPE = Shape(vocabulary=61, layers=2, width=32, heads=4, kv_heads=4, head_width=8, mlp_width=64, context=64)
 SHAPES = [SHAPE, replace(SHAPE, kv_heads=2, head_width=12, tied=True, rope_base=500.0)]
@@ -223,7 +223,10 @@ def test_surprisal_goes_with_every_character_of_a_sample() -> None:
     sampling = SampleRecipe(tokens=24, temperature=1.0, top_k=0)
     prompts = ["the quick ", "so", ""]
     for seed in range(4):
-        for prompt, (one, bits) in zip(prompts, with_surprisal(made, text, prompts, sampling, seed), strict=True):
+        shown = with_surprisal(made, text, prompts, sampling, seed)
+        (one, _), (other, _) = told = answers(made, text, text.encode(["the quick"])[0], 2, sampling, seed)
+        assert one != other
+        for prompt, (one, bits) in zip([*prompts, "", ""], [*shown, *told], strict=True):
             assert not bits or sum(size for size, _ in bits) == len(one), (prompt, one)
             assert all(size > 0 and value >= 0 for size, value in bits)
     prompt, new = [text.separator, 5, 6], [7, 8, 9]

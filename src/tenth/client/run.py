@@ -147,10 +147,13 @@ class Run:
     def wants_samples(self) -> bool:
         """True when the watchers are owed a whole round of samples, one for each prompt.
 
-        Whole rounds because a batch of prompts costs hardly more than one of them.
+        Whole rounds because a batch of prompts costs hardly more than one of them. With the last step of a tenth that
+        has shown none, they are owed one: nobody is to consent to what nobody saw a sample of.
         """
-        owed = (self._clock() - self._began) * self.lease.samples_per_minute / 60.0 - self._samples
-        return owed >= max(1, len(self.lease.prompts))
+        rate = self.lease.samples_per_minute
+        if rate and not self._samples and self._end is not None and self.position + int(self._in_step) >= self._end:
+            return True
+        return (self._clock() - self._began) * rate / 60.0 - self._samples >= max(1, len(self.lease.prompts))
 
     def sample(
         self, prompt: str, text: str, temperature: float | None = None, bits: Sequence[tuple[int, float]] = ()

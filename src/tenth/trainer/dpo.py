@@ -147,6 +147,9 @@ class Judged:
     def metrics(self, loss: float) -> dict[str, float]:  # noqa: ARG002
         return self._objective.noted
 
+    def asked(self, step: int) -> Sequence[int]:
+        return self._rows.asked(step)
+
     def state(self) -> dict[str, Any]:
         return self._rows.state()
 

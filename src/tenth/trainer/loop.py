@@ -20,7 +20,7 @@ from .ranks import started
 from .recipe import Recipe, load_recipe
 from .session import Phase, Training, bytes_held, restore, save
 from .sharded import Shards
-from .shown import with_surprisal
+from .shown import answers, with_surprisal
 
 
 def train_lease(run: Run, began: float, verb: str, phase: Phase, alone: bool = False) -> bool:
@@ -118,9 +118,13 @@ def update(training: Trained, loss: float, lr: float) -> float:
 
 
 def send_samples(training: Training, run: Run) -> None:
-    """Show the watchers what the master weights write now, without touching the training's random numbers."""
+    """Show the watchers what the master weights write now, without touching the training's random numbers.
+
+    After the prompts that they wished for, and two answers to one that the phase has itself, which people may compare.
+    """
     sampling = training.recipe.sample
-    prompts = list(run.prompts) or [""]
+    asked = training.data.asked(run.position)
+    prompts = list(run.prompts) or ([] if asked else [""])
     text = tokenizer.from_file(training.data.tokenizer)
     seed = training.seed + run.position
     model = training.shards.whole(training.master.shape, training.parallel) if training.shards else training.master
@@ -128,3 +132,5 @@ def send_samples(training: Training, run: Run) -> None:
         return
     for prompt, (one, bits) in zip(prompts, with_surprisal(model, text, prompts, sampling, seed), strict=True):
         run.sample(prompt, one, sampling.temperature, bits)
+    for one, bits in answers(model, text, asked, 2, sampling, seed) if asked else []:
+        run.sample(text.decode(list(asked)), one, sampling.temperature, bits)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -72,6 +72,9 @@ class Documents:
 
     def metrics(self, loss: float) -> dict[str, float]:
         return {"bits_per_byte": loss / math.log(2) / self._corpus.bytes_per_token}
+
+    def asked(self, step: int) -> Sequence[int]:  # noqa: ARG002
+        return ()
 
     def state(self) -> dict[str, Any]:
         corpus = self._corpus

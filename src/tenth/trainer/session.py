@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
@@ -52,6 +52,10 @@ class Data(Protocol):
 
     def metrics(self, loss: float) -> dict[str, float]:
         """What there is to say of the last step besides its loss."""
+        ...
+
+    def asked(self, step: int) -> Sequence[int]:
+        """A prompt of its own that watchers see answered, as training reads it; () if it has none."""
         ...
 
     def state(self) -> dict[str, Any]:

@@ -6,6 +6,7 @@ sequence with changes nothing but the last bits. Prompts carry no loss.
 
 from __future__ import annotations
 
+import random
 import shutil
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -52,9 +53,19 @@ class Rows:
     store: Store
     order: Order  # what is left to read of the epoch, from step `start` on
     start: int
+    held_out: Order  # what is never read
     text: Text
     tokenizer: Path
     template: str | None  # of conversations
+
+    def asked(self, step: int) -> Sequence[int]:
+        """The prompt of a row that is held out, if any is; else of one that this lease may read."""
+        rows = self.held_out if len(self.held_out) else self.order
+        if not len(rows):
+            return ()
+        marked = self.store.sequences(int(rows[random.Random(step).randrange(len(rows))]))[0]
+        prompt: list[int] = (marked[: int(np.flatnonzero(marked & 1)[0])] >> 1).tolist()
+        return prompt
 
     def state(self) -> dict[str, Any]:
         """For state.json."""
@@ -97,7 +108,8 @@ def open_rows(kind: str, run: Run, recipe: Recipe, seed: int, before: Checkpoint
     else:
         known = _known(before, store)
         order = row_order.left(store, before.folder, known, seed, lease.epoch, run.position, exclude)
-    return Rows(kind, store, order, run.position, text, model / "tokenizer.json", template)
+    held_out = store.side(held_out=True, exclude=exclude)
+    return Rows(kind, store, order, run.position, held_out, text, model / "tokenizer.json", template)
 
 
 def _known(before: Checkpoint, store: Store) -> list[str]:
@@ -141,6 +153,9 @@ class Answers:
 
     def metrics(self, loss: float) -> dict[str, float]:  # noqa: ARG002
         return {}
+
+    def asked(self, step: int) -> Sequence[int]:
+        return self._rows.asked(step)
 
     def state(self) -> dict[str, Any]:
         return self._rows.state()

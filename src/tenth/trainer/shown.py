@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 import torch
 
-from .generate import complete, without_space
+from .generate import complete, generate, without_space
 from .loss import token_log_probs
 from .model import Transformer
 from .recipe import SampleRecipe
@@ -24,6 +24,8 @@ def with_surprisal(
 
     Without surprisal where tokens and characters do not come out even: at bytes that never became a character.
     """
+    if not prompts:
+        return []
     ids: list[list[int]] = [[] for _ in prompts]
     texts = complete(
         model, text, prompts, sampling.tokens, sampling.temperature, sampling.top_k, seed,
@@ -33,6 +35,21 @@ def with_surprisal(
     return [
         (one, pieces(text, new, surprisal(model, [text.separator, *old], new), len(one)) if new else [])
         for one, old, new in zip(texts, read, ids, strict=True)
+    ]
+
+
+def answers(
+    model: Transformer, text: Text, prompt: Sequence[int], count: int, sampling: SampleRecipe, seed: int
+) -> list[tuple[str, Bits]]:
+    """So many answers to a prompt that is given as training reads it, with their surprisal."""
+    generator = torch.Generator(device=model.lm_head.weight.device).manual_seed(seed)
+    written = generate(
+        model, [prompt] * count, sampling.tokens, sampling.temperature, sampling.top_k, generator, text.separator
+    )  # fmt: skip
+    texts = map(text.decode, written)
+    return [
+        (one, pieces(text, new, surprisal(model, prompt, new), len(one)) if new else [])
+        for one, new in zip(texts, written, strict=True)
     ]
 
 

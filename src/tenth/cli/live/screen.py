@@ -10,6 +10,7 @@ import sys
 import termios
 import time
 import tty
+from collections import Counter, deque
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from types import FrameType
@@ -78,10 +79,14 @@ class LineShow:
     """One plain line for each event: for pipes and files."""
 
     SAMPLE_SECONDS, PROGRESS_SECONDS = 15.0, 10.0
+    PROMPT, WRITTEN = 60, 160
+    """Characters of a sample's prompt, its end, and of what was written after it."""
 
     def __init__(self, following: Following) -> None:
         self._following = following
         self._progress = self._sample = 0.0
+        self._round: deque[Message] = deque(maxlen=24)
+        self._shown: Counter[str] = Counter()
 
     def start(self) -> None:
         pass
@@ -91,6 +96,10 @@ class LineShow:
 
     def heed(self, message: Message) -> None:
         now = time.monotonic()
+        if message.get("on") == "sample":
+            self._round.append(message["sample"])
+            return
+        self._show_sample(now)
         match message.get("on"):
             case "entry" if message["entry"]["event"] not in QUIET:
                 entry = message["entry"]
@@ -98,11 +107,19 @@ class LineShow:
             case "progress" if now - self._progress > self.PROGRESS_SECONDS:
                 self._progress = now
                 print(self._pace(message["progress"]), flush=True)
-            case "sample" if now - self._sample > self.SAMPLE_SECONDS:
-                self._sample = now
-                sample = message["sample"]
-                written = plain(sample["prompt"] + sample["text"], limit=160)
-                print(f"           sample  {written}", flush=True)
+
+    def _show_sample(self, now: float) -> None:
+        """Of those that came together, one whose prompt was shown least often, the last of these."""
+        together = list(self._round)
+        self._round.clear()
+        if not together or now - self._sample <= self.SAMPLE_SECONDS:
+            return
+        self._sample = now
+        sample = min(reversed(together), key=lambda one: self._shown[one["prompt"]])
+        self._shown[sample["prompt"]] += 1
+        prompt = plain(sample["prompt"])
+        short = prompt if len(prompt) <= self.PROMPT else f"…{prompt[-self.PROMPT :]}"
+        print(f"           sample  {short}{plain(sample['text'], limit=self.WRITTEN)}", flush=True)
 
     def _pace(self, frame: Message) -> str:
         loss = f"loss {frame['loss']:.3f}" if frame.get("loss") is not None else "no loss"
