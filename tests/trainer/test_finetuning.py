@@ -18,11 +18,12 @@ from safetensors.torch import load_file
 
 from client.fake_supervisor import FakeSupervisor, Outcome, write_listing
 from core.live import PYTHON, Live
-from tenth.evidence.sealed import read_sealed
+from tenth.evidence import bpb, completions
+from tenth.evidence.sealed import Sealed, read_sealed
 from tenth.trainer import checkpoint, tokenizer
 from tenth.trainer.errors import CheckpointError, DivergenceError, RecipeError, TrainerError
 from tenth.trainer.generate import complete
-from tenth.trainer.held_out import held_out_texts
+from tenth.trainer.held_out import held_out_answers, held_out_texts
 from trainer.tiny import TINY
 
 Supervise = Callable[..., FakeSupervisor]
@@ -349,6 +350,39 @@ def test_held_out_rows_are_evidence(begin: Any) -> None:
     assert all(text == (row["prompt"] + row["completion"])[:5] for name, (_, text) in zip(names, found, strict=True)
                for row in [rows[int(name.partition("#")[2]) - 1]])  # fmt: skip
     assert held_out_texts(supervisor.resume, supervisor.data, supervisor.root, ("*",), 5, 100) == []
+
+
+@pytest.mark.parametrize("form", ["completion", "messages"])
+def test_evidence_of_held_out_rows_is_of_their_answers(begin: Any, tmp_path: Path, form: str) -> None:
+    """Prompts are read, through the template too, and only what carries loss counts; completions answer whole prompts."""
+    rows = ANSWERS if form == "completion" else [
+        {"messages": [{"role": "user", "content": row["prompt"]}, {"role": "assistant", "content": row["completion"]},
+                      {"role": "user", "content": "?"}, {"role": "assistant", "content": "no"}]} for row in ANSWERS
+    ]  # fmt: skip
+    supervisor = begin("sft", of=1, rows=rows, recipe=RECIPE.replace("held_out = 0.1", "held_out = 0.3"))
+    here(supervisor)
+    sealed = Sealed(
+        run="r", gate=1, checkpoint=supervisor.resume, previous=None, data=supervisor.data, root=supervisor.root,
+        recipe=supervisor.recipe, work=supervisor.work, prompts=("1",), out=tmp_path / "out",
+    )  # fmt: skip
+    sealed.out.mkdir()
+    held_out = held_out_answers(supervisor.resume, supervisor.data, supervisor.root, (), 5)
+    model = checkpoint.load_model(supervisor.resume)
+    for (document, marked), got in zip(held_out, bpb.score(supervisor.resume, held_out), strict=True):
+        ids = torch.from_numpy((marked >> 1).astype("int64"))
+        logits = model.logits(model(ids[None, :-1]))[0]
+        nats = torch.nn.functional.cross_entropy(logits, ids[1:], reduction="none").detach()
+        assert got.nats == pytest.approx(float(nats[(marked[1:] & 1).astype(bool)].sum()), rel=0.02)
+        row = ANSWERS[int(document.path.partition("#")[2]) - 1]
+        assert got.bytes == len(row["completion"] + ("no" if form == "messages" else ""))
+    bpb.main(sealed)
+    assert "held-out answers" in json.loads((sealed.out / "summary.json").read_text())["headline"]
+    completions.main(sealed)
+    first, *found = json.loads((sealed.out / "completions.json").read_text())
+    assert (first["prompt"], first["truth"], len(found)) == ("1", "", 4)
+    asked = {f"{row['prompt']}{row['completion']}" for row in ANSWERS}
+    plain = [one["prompt"].removeprefix("user\n").replace("assistant\n", "") + one["truth"] for one in found]
+    assert all(one in asked for one in plain), plain
 
 
 def test_at_a_phase_s_last_gate_evidence_reads_the_listing_of_that_phase(base: Path, tmp_path: Path) -> None:

@@ -1,24 +1,31 @@
 """Bits per byte on documents that were never trained on, beside the previous checkpoint, with a standard error.
 
-Bits per byte does not depend on the tokenizer, so runs with different ones may be compared. The difference between two
-checkpoints is paired by document: what is hard for one is hard for both, and most of the spread cancels. The documents
-are the same at every gate, so what the previous checkpoint came to is taken from the gate that it was sealed for.
+Of rows, after a phase of sft, on their answers: prompts are read and not counted, as in training. Bits per byte does
+not depend on the tokenizer, so runs with different ones may be compared. The difference between two checkpoints is
+paired by document: what is hard for one is hard for both, and most of the spread cancels. The documents are the same at
+every gate, so what the previous checkpoint came to is taken from the gate that it was sealed for.
 """
 
 from __future__ import annotations
 
+import itertools
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from tenth.trainer.held_out import Document
+from tenth.trainer.rows import Marked
 
 from .questions.answers import Reader
 from .questions.paired import ratios
-from .sealed import Sealed, held_out_texts, write, written_before
+from .sealed import Sealed, held_out_answers, held_out_texts, write, written_before
 
 DOCUMENTS = 32
 CHARACTERS = 1_500  # of each document: bounds the command to seconds, and gives no document the word
+
+HeldOut = tuple[Document, str | Marked]
+Asked = tuple[list[int], list[int]]  # tokens that are read, and those after them that count
 
 
 @dataclass(frozen=True)
@@ -39,14 +46,17 @@ def main(sealed: Sealed) -> None:
     if sealed.checkpoint is None:
         write(sealed, "No checkpoint yet: nothing to measure.", {}, {})
         return
-    texts = held_out_texts(sealed, sealed.checkpoint, CHARACTERS, DOCUMENTS)
-    if not texts:
-        write(sealed, "No held-out documents: set data.held_out in the recipe.", {"documents": 0}, {})
+    answers = held_out_answers(sealed, sealed.checkpoint, DOCUMENTS)
+    held_out: Sequence[HeldOut] = answers or held_out_texts(sealed, sealed.checkpoint, CHARACTERS, DOCUMENTS)
+    if not held_out:
+        found = "No held-out documents: set data.held_out in the recipe, in phases that read documents or answers."
+        write(sealed, found, {"documents": 0}, {})
         return
-    now = score(sealed.checkpoint, texts)
-    before = (_scored_before(sealed, now) or score(sealed.previous, texts)) if sealed.previous else None
+    now = score(sealed.checkpoint, held_out)
+    before = (_scored_before(sealed, now) or score(sealed.previous, held_out)) if sealed.previous else None
     metrics = totals(now)
-    headline = f"{metrics['bits_per_byte']:.3f} bits per byte on {len(now)} held-out documents"
+    headline = f"{metrics['bits_per_byte']:.3f} bits per byte on {len(now)} held-out "
+    headline += "answers" if answers else "documents"
     if before:
         change, error = paired_difference(now, before)
         metrics |= {"previous_bits_per_byte": totals(before)["bits_per_byte"], "change": change, "change_error": error}
@@ -72,18 +82,34 @@ def paired_difference(now: list[Score], before: list[Score]) -> tuple[float, flo
     return found.change, found.error if len(now) > 1 else 0.0
 
 
-def score(checkpoint: Path, texts: list[tuple[Document, str]]) -> list[Score]:
-    """Nats of each text in windows of the model's context; each window is read with no memory of the one before."""
+def score(checkpoint: Path, held_out: Sequence[HeldOut]) -> list[Score]:
+    """Nats of each text, in windows of the context that know nothing of the one before; of rows, of their answers."""
     reader = Reader(checkpoint)
-    step = reader.model.shape.context - 1
-    rows = [[reader.text.separator, *ids] for ids in reader.text.encode([content for _, content in texts])]
-    windows = [(i, at) for i, row in enumerate(rows) for at in range(0, len(row) - 1, step)]
-    asked = [(rows[i][at : at + 1], rows[i][at + 1 : at + 1 + step]) for i, at in windows]
-    nats = [0.0] * len(rows)
-    for (i, _), answer in zip(windows, reader.read_tokens(asked), strict=True):
-        nats[i] += answer.nats
-    return [Score(d.path, len(content.encode("utf-8")), len(row) - 1, value)
-            for (d, content), row, value in zip(texts, rows, nats, strict=True)]  # fmt: skip
+    asked = [
+        _windows([reader.text.separator, *reader.text.encode([content])[0]], reader.model.shape.context - 1)
+        if isinstance(content, str)
+        else _answers(content)
+        for _, content in held_out
+    ]
+    read = iter(reader.read_tokens([one for some in asked for one in some]))
+    scores = []
+    for (document, content), some in zip(held_out, asked, strict=True):
+        text = content if isinstance(content, str) else "".join(reader.text.decode(ids) for _, ids in some)
+        nats = sum(one.nats for one in itertools.islice(read, len(some)))
+        scores.append(Score(document.path, len(text.encode("utf-8")), sum(len(ids) for _, ids in some), nats))
+    return scores
+
+
+def _windows(ids: list[int], step: int) -> list[Asked]:
+    return [(ids[at : at + 1], ids[at + 1 : at + 1 + step]) for at in range(0, len(ids) - 1, step)]
+
+
+def _answers(marked: Marked) -> list[Asked]:
+    """Each answer with all that stands before it; nothing stands before the first token."""
+    ids: list[int] = (marked >> 1).tolist()
+    counted = [False, *(marked[1:] & 1).astype(bool).tolist(), False]
+    borders = [at for at in range(1, len(counted)) if counted[at] != counted[at - 1]]
+    return [(ids[:start], ids[start:stop]) for start, stop in zip(borders[::2], borders[1::2], strict=True)]
 
 
 def _scored_before(sealed: Sealed, now: list[Score]) -> list[Score] | None:

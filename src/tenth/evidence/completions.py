@@ -1,20 +1,22 @@
 """What the model writes after fixed prompts, side by side with what the previous checkpoint wrote.
 
-Prompts are the charter's own and the beginnings of held-out documents, whose true continuation stands beside. They and
+Prompts are the charter's own and the beginnings of held-out documents, or the prompts of held-out rows, with the true
+continuation or answer beside. They and
 the seed are the same at every gate, so what the previous checkpoint wrote stands in the evidence of its own gate. All
 of it is model output: a claim, to be sanitised before any terminal or page.
 """
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
 
 from tenth.trainer import tokenizer
 from tenth.trainer.checkpoint import load_model
-from tenth.trainer.generate import complete
-from tenth.trainer.recipe import load_recipe
+from tenth.trainer.generate import answer, complete
+from tenth.trainer.recipe import SampleRecipe, load_recipe
 
-from .sealed import Sealed, held_out_texts, write, written_before
+from .sealed import Sealed, held_out_answers, held_out_texts, write, written_before
 
 DOCUMENTS = 4
 PROMPT_CHARACTERS = 160
@@ -27,18 +29,16 @@ def main(sealed: Sealed) -> None:
     if sealed.checkpoint is None:
         write(sealed, "No checkpoint yet: nothing to complete.", {}, {})
         return
-    prompts = [(prompt, "charter", "") for prompt in sealed.prompts] + _from_documents(sealed, sealed.checkpoint)
-    if not prompts:
-        prompts = [("", "empty", "")]
+    prompts = [Prompt(prompt, "charter") for prompt in sealed.prompts]
+    prompts += _from_rows(sealed, sealed.checkpoint) or _from_documents(sealed, sealed.checkpoint)
+    prompts = prompts or [Prompt("", "empty")]
     recipe = load_recipe(sealed.recipe).sample
-    texts = [prompt for prompt, _, _ in prompts]
-    now = _write(sealed.checkpoint, texts, recipe.temperature, recipe.top_k)
-    before = None
-    if sealed.previous:
-        before = _written_before(sealed, texts) or _write(sealed.previous, texts, recipe.temperature, recipe.top_k)
+    now = _write(sealed.checkpoint, prompts, recipe)
+    before = (_written_before(sealed, prompts) or _write(sealed.previous, prompts, recipe)) if sealed.previous else None
     rows = []
-    for i, (prompt, source, truth) in enumerate(prompts):
-        row = {"prompt": prompt, "source": source, "truth": truth, "greedy": now[0][i], "sampled": now[1][i]}
+    for i, prompt in enumerate(prompts):
+        row = {"prompt": prompt.text, "source": prompt.source, "truth": prompt.truth,
+               "greedy": now[0][i], "sampled": now[1][i]}  # fmt: skip
         if before:
             row |= {"previous_greedy": before[0][i], "previous_sampled": before[1][i]}
         rows.append(row)
@@ -49,28 +49,57 @@ def main(sealed: Sealed) -> None:
     write(sealed, headline, metrics, {"completions": rows})
 
 
-def _from_documents(sealed: Sealed, checkpoint: Path) -> list[tuple[str, str, str]]:
-    """(prompt, path, what truly follows), cut at the end of a line where there is one."""
-    prompts = []
-    for document, text in held_out_texts(sealed, checkpoint, PROMPT_CHARACTERS + TRUTH_CHARACTERS, DOCUMENTS):
-        cut = text.rfind("\n", 0, PROMPT_CHARACTERS) + 1 or min(PROMPT_CHARACTERS, len(text) // 2)
-        prompts.append((text[:cut], document.path, text[cut : cut + TRUTH_CHARACTERS]))
+@dataclass(frozen=True)
+class Prompt:
+    """What is to be continued; `truth` is what really follows, if anything does."""
+
+    text: str
+    source: str
+    truth: str = ""
+    ids: tuple[int, ...] = ()
+    """A row's prompt as training reads it."""
+
+
+def _from_rows(sealed: Sealed, checkpoint: Path) -> list[Prompt]:
+    """Up to the first answer of each row."""
+    text, prompts = tokenizer.from_file(checkpoint / "tokenizer.json"), []
+    for document, marked in held_out_answers(sealed, checkpoint, DOCUMENTS):
+        counted, ids = (marked & 1).tolist(), (marked >> 1).tolist()
+        start = max(1, counted.index(1))
+        stop = counted.index(0, start) if 0 in counted[start:] else len(ids)
+        truth = text.decode(ids[start:stop])[:TRUTH_CHARACTERS]
+        prompts.append(Prompt(text.decode(ids[:start]), document.path, truth, tuple(ids[:start])))
     return prompts
 
 
-def _write(checkpoint: Path, prompts: list[str], temperature: float, top_k: int) -> tuple[list[str], list[str]]:
+def _from_documents(sealed: Sealed, checkpoint: Path) -> list[Prompt]:
+    """Cut at the end of a line where there is one."""
+    prompts = []
+    for document, text in held_out_texts(sealed, checkpoint, PROMPT_CHARACTERS + TRUTH_CHARACTERS, DOCUMENTS):
+        cut = text.rfind("\n", 0, PROMPT_CHARACTERS) + 1 or min(PROMPT_CHARACTERS, len(text) // 2)
+        prompts.append(Prompt(text[:cut], document.path, text[cut : cut + TRUTH_CHARACTERS]))
+    return prompts
+
+
+def _write(checkpoint: Path, prompts: list[Prompt], recipe: SampleRecipe) -> tuple[list[str], list[str]]:
     """Greedy and sampled completions; the same seed at every gate, so that what changes is the model."""
     model = load_model(checkpoint)
     text = tokenizer.from_file(checkpoint / "tokenizer.json")
-    heats = [0.0] * len(prompts) + [temperature] * len(prompts)
-    both = complete(model, text, prompts * 2, TOKENS, heats, top_k, SEED)  # in one batch: a step costs little more
-    return both[: len(prompts)], both[len(prompts) :]
+    texts, rows = [one.text for one in prompts if not one.ids], [one.ids for one in prompts if one.ids]
+
+    def heats(count: int) -> list[float]:
+        """Both in one batch: a step costs little more."""
+        return [0.0] * count + [recipe.temperature] * count
+
+    found = complete(model, text, texts * 2, TOKENS, heats(len(texts)), recipe.top_k, SEED) if texts else []
+    more = answer(model, text, rows * 2, TOKENS, heats(len(rows)), recipe.top_k, SEED) if rows else []
+    return found[: len(texts)] + more[: len(rows)], found[len(texts) :] + more[len(rows) :]
 
 
-def _written_before(sealed: Sealed, prompts: list[str]) -> tuple[list[str], list[str]] | None:
+def _written_before(sealed: Sealed, prompts: list[Prompt]) -> tuple[list[str], list[str]] | None:
     """The same of the previous checkpoint from its own gate, if it was given these prompts."""
     rows = written_before(sealed, "completions.json") or []
-    same = [row["prompt"] for row in rows] == prompts
+    same = [row["prompt"] for row in rows] == [prompt.text for prompt in prompts]
     return ([row["greedy"] for row in rows], [row["sampled"] for row in rows]) if same else None
 
 

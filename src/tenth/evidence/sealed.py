@@ -15,6 +15,7 @@ from tenth.trainer.recipe import load_recipe
 
 if TYPE_CHECKING:
     from tenth.trainer.held_out import Document
+    from tenth.trainer.rows import Marked
 
 
 class EvidenceError(Exception):
@@ -128,6 +129,14 @@ def held_out_texts(sealed: Sealed, checkpoint: Path, characters: int, documents:
 
     exclude = load_recipe(sealed.recipe).data.exclude
     return held_out.held_out_texts(checkpoint, sealed.data, sealed.root, exclude, characters, documents)
+
+
+def held_out_answers(sealed: Sealed, checkpoint: Path, documents: int) -> list[tuple[Document, Marked]]:
+    """After a phase of sft the same as training reads them: tokens doubled, plus one where they carry loss."""
+    from tenth.trainer import held_out
+
+    exclude = load_recipe(sealed.recipe).data.exclude
+    return held_out.held_out_answers(checkpoint, sealed.data, sealed.root, exclude, documents)
 
 
 def write(

@@ -139,6 +139,17 @@ def complete(
     return [stream.close() for stream in streams]
 
 
+def answer(
+    model: Transformer | Inference, text: Text, prompts: Sequence[Sequence[int]], tokens: int,
+    temperature: float | Sequence[float] = 0.0, top_k: int = 0, seed: int = 0, on_token: OnToken | None = None,
+) -> list[str]:  # fmt: skip
+    """What the model writes after each prompt that is given in tokens, as training reads it."""
+    inference = model if isinstance(model, Inference) else Inference(model)
+    generator = torch.Generator(device=inference.device).manual_seed(seed)
+    written = generate(inference, prompts, tokens, temperature, top_k, generator, text.separator, on_token)
+    return list(map(text.decode, written))
+
+
 def without_space(prompt: str) -> str:
     """The prompt without a space at its end, which belongs to the word that follows."""
     return prompt[:-1] if prompt.endswith(" ") and not prompt[:-1].endswith((" ", "\n")) else prompt

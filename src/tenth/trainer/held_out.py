@@ -1,24 +1,25 @@
 """The held-out documents of a sealed checkpoint, as text: from the files, or from a prepared folder's tokens.
 
-After a phase of sft these are held-out rows. Where nothing is held out (dpo, kto, self-play) there are none.
+After a phase of sft these are held-out rows, as text or as training reads them. Where nothing is held out (dpo, kto,
+self-play) there are none.
 """
 
 from __future__ import annotations
 
 import itertools
 import json
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from . import numbering, tokenizer
+from . import chat, numbering, tokenizer
 from .data import find_prepared
 from .documents import Entry, fraction, matcher, read_bytes, read_listing, tail, to_utf8
 from .row_store import row_digest
-from .rows import read_rows, spoken
+from .rows import Marked, Reader, Row, read_rows, spoken
 from .shards import Prepared, open_prepared
 
 
@@ -38,26 +39,43 @@ def held_out_texts(
     Documents that were excluded meanwhile are left out.
     """
     excluded = matcher(exclude)
-    state: dict[str, Any] = json.loads((checkpoint / "state.json").read_text("utf-8"))
+    state = _state(checkpoint)
     if "corpus" not in state:
-        known = [sha256 for sha256, _ in state.get("rows", {}).get("files", ())]
-        share = float(state["recipe"]["data"]["held_out"]) if state.get("rows", {}).get("kind") == "sft" else 0.0
-        found = _held_out_rows(known, share, listing, root, excluded)
-        return [(document, text[:characters]) for document, text in itertools.islice(found, documents)]
+        rows = itertools.islice(_held_out_rows(state, listing, root, excluded), documents)
+        return [(document, spoken(row)[:characters]) for document, row in rows]
     if prepared := find_prepared(listing, root):
         return _from_tokens(open_prepared(*prepared), excluded, characters, documents)
     return _from_files(checkpoint, listing, root, excluded, characters, documents)
 
 
+def held_out_answers(
+    checkpoint: Path, listing: Path, root: Path, exclude: tuple[str, ...], documents: int
+) -> list[tuple[Document, Marked]]:
+    """The same rows as training reads them, whole, with what carries loss marked; none after another phase than sft."""
+    state, text = _state(checkpoint), tokenizer.from_file(checkpoint / "tokenizer.json")
+    reader = Reader("sft", text, state["recipe"]["model"]["context"], chat.chat_template(checkpoint))
+    rows = itertools.islice(_held_out_rows(state, listing, root, matcher(exclude)), documents)
+    examples = ((document, reader.example(document.path, row)) for document, row in rows)
+    return [(document, example.sequences[0]) for document, example in examples if example]
+
+
+def _state(checkpoint: Path) -> dict[str, Any]:
+    state: dict[str, Any] = json.loads((checkpoint / "state.json").read_text("utf-8"))
+    return state
+
+
 def _held_out_rows(
-    known: Collection[str], share: float, listing: Path, root: Path, excluded: Callable[[str], bool]
-) -> Iterator[tuple[Document, str]]:
+    state: Mapping[str, Any], listing: Path, root: Path, excluded: Callable[[str], bool]
+) -> Iterator[tuple[Document, Row]]:
+    rows = state.get("rows", {})
+    known = [sha256 for sha256, _ in rows.get("files", ())]
+    share = float(state["recipe"]["data"]["held_out"]) if rows.get("kind") == "sft" else 0.0
     for entry in read_listing(listing) if share else ():
         if entry.sha256 in known:
             for name, row in read_rows(root / entry.path, entry.path, "sft"):
                 digest = row_digest(row)
                 if fraction(digest) < share and not excluded(name):
-                    yield Document(name, digest), spoken(row)
+                    yield Document(name, digest), row
 
 
 def _from_tokens(
@@ -100,5 +118,4 @@ def _document(entry: Entry) -> Document:
 
 
 def _share(checkpoint: Path) -> float:
-    state: dict[str, Any] = json.loads((checkpoint / "state.json").read_text("utf-8"))
-    return float(state["recipe"]["data"]["held_out"])
+    return float(_state(checkpoint)["recipe"]["data"]["held_out"])

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 import torch
 
-from .generate import complete, generate, without_space
+from .generate import answer, complete, without_space
 from .loss import token_log_probs
 from .model import Transformer
 from .recipe import SampleRecipe
@@ -42,14 +42,14 @@ def answers(
     model: Transformer, text: Text, prompt: Sequence[int], count: int, sampling: SampleRecipe, seed: int
 ) -> list[tuple[str, Bits]]:
     """So many answers to a prompt that is given as training reads it, with their surprisal."""
-    generator = torch.Generator(device=model.lm_head.weight.device).manual_seed(seed)
-    written = generate(
-        model, [prompt] * count, sampling.tokens, sampling.temperature, sampling.top_k, generator, text.separator
+    ids: list[list[int]] = [[] for _ in range(count)]
+    texts = answer(
+        model, text, [prompt] * count, sampling.tokens, sampling.temperature, sampling.top_k, seed,
+        on_token=lambda row, token: ids[row].append(token),
     )  # fmt: skip
-    texts = map(text.decode, written)
     return [
         (one, pieces(text, new, surprisal(model, prompt, new), len(one)) if new else [])
-        for one, new in zip(texts, written, strict=True)
+        for one, new in zip(texts, ids, strict=True)
     ]
 
 
