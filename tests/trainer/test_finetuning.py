@@ -353,7 +353,7 @@ def test_held_out_rows_are_evidence(begin: Any) -> None:
 
 
 @pytest.mark.parametrize("form", ["completion", "messages"])
-def test_evidence_of_held_out_rows_is_of_their_answers(begin: Any, tmp_path: Path, form: str) -> None:
+def test_evidence_of_held_out_rows_is_of_their_answers(begin: Any, base: Path, tmp_path: Path, form: str) -> None:
     """Prompts are read, through the template too, and only what carries loss counts; completions answer whole prompts."""
     rows = ANSWERS if form == "completion" else [
         {"messages": [{"role": "user", "content": row["prompt"]}, {"role": "assistant", "content": row["completion"]},
@@ -362,7 +362,7 @@ def test_evidence_of_held_out_rows_is_of_their_answers(begin: Any, tmp_path: Pat
     supervisor = begin("sft", of=1, rows=rows, recipe=RECIPE.replace("held_out = 0.1", "held_out = 0.3"))
     here(supervisor)
     sealed = Sealed(
-        run="r", gate=1, checkpoint=supervisor.resume, previous=None, data=supervisor.data, root=supervisor.root,
+        run="r", gate=1, checkpoint=supervisor.resume, previous=base, data=supervisor.data, root=supervisor.root,
         recipe=supervisor.recipe, work=supervisor.work, prompts=("1",), out=tmp_path / "out",
     )  # fmt: skip
     sealed.out.mkdir()
@@ -376,7 +376,8 @@ def test_evidence_of_held_out_rows_is_of_their_answers(begin: Any, tmp_path: Pat
         row = ANSWERS[int(document.path.partition("#")[2]) - 1]
         assert got.bytes == len(row["completion"] + ("no" if form == "messages" else ""))
     bpb.main(sealed)
-    assert "held-out answers" in json.loads((sealed.out / "summary.json").read_text())["headline"]
+    said = json.loads((sealed.out / "summary.json").read_text())
+    assert "held-out answers (-" in said["headline"], "what was learned is likelier than before the phase"
     completions.main(sealed)
     first, *found = json.loads((sealed.out / "completions.json").read_text())
     assert (first["prompt"], first["truth"], len(found)) == ("1", "", 4)
