@@ -354,7 +354,7 @@ def test_held_out_rows_are_evidence(begin: Any) -> None:
 
 @pytest.mark.parametrize("form", ["completion", "messages"])
 def test_evidence_of_held_out_rows_is_of_their_answers(begin: Any, base: Path, tmp_path: Path, form: str) -> None:
-    """Prompts are read, through the template too, and only what carries loss counts; completions answer whole prompts."""
+    """Prompts are read, through the template too, and what carries loss counts; completions answer whole prompts."""
     rows = ANSWERS if form == "completion" else [
         {"messages": [{"role": "user", "content": row["prompt"]}, {"role": "assistant", "content": row["completion"]},
                       {"role": "user", "content": "?"}, {"role": "assistant", "content": "no"}]} for row in ANSWERS

@@ -144,12 +144,14 @@ def test_a_round_keeps_what_was_verified_and_relabels_what_was_not(game: Game, j
     assert memory.counts["solved"] == 1
     assert memory.counts["attempts"] == 2
     assert memory.counts["relabelled"] == 1
-    induced = [(prompt, text, weight) for prompt, text, weight in memory.lessons if prompt.startswith("# induce")]
-    assert [text for _, text, _ in induced] == [DOUBLE, REVERSED], "the shorter one, and what the wrong one does"
-    assert induced[0][0] != induced[1][0]
-    assert induced[0][2] == learnability(1, 2, memory.rate(4)) > induced[1][2] == learnability(0, 0, memory.rate(3))
+    first, second = (lesson for lesson in memory.lessons if lesson.prompt.startswith("# induce"))
+    assert (first.completion, second.completion) == (DOUBLE, REVERSED), "the shorter one, and what the wrong one does"
+    assert first.prompt != second.prompt
+    assert first.weight == learnability(1, 2, memory.rate(4)) > second.weight == learnability(0, 0, memory.rate(3))
     assert memory.rate(4) > memory.rate(3), "this round's attempts count, too"
-    assert {prompt.split("\n")[0] for prompt, _, _ in memory.lessons} == {"# propose", "# deduce", "# induce"}
+    others = [lesson for lesson in memory.lessons if lesson not in (first, second)]
+    assert {lesson.prompt.split("\n")[0] for lesson in others} == {"# propose", "# deduce"}
+    assert all(lesson.weight == first.weight / 16 for lesson in others)
     one.play()
     assert memory.counts["accepted"] == 1, "nothing new"
 
@@ -242,12 +244,31 @@ def test_what_can_be_learned_is_replayed_more_often_than_what_is_known_or_too_ha
     assert learnability(2, 4, 0.5) > learnability(0, 4, 0.5) > 0
     assert learnability(0, 4, 0.5) == pytest.approx(learnability(4, 4, 0.5))
     memory = Memory(3)
-    memory.learn(Lesson("often", ""), 0.9, 2)
-    memory.learn(Lesson("seldom", ""), 0.1, 2)
+    memory.tried(4, 0, 28)
+    for name, depth, solved, share in (("often", 3, 2, 1.0), ("seldom", 4, 0, 1.0), ("never", 3, 2, 0.0)):
+        memory.learn(Lesson(name, ""), depth, solved, 4, share)
+    memory.weigh(9)
     drawn = [one.prompt for one in memory.replayed(random.Random(1), 500)]
-    assert 420 < drawn.count("often") < 480
-    memory.learn(Lesson("newest", ""), 0.1, 2)
-    assert [prompt for prompt, _, _ in memory.lessons] == ["seldom", "newest"]
+    assert drawn.count("often") > 10 * drawn.count("seldom") > 0
+    assert "never" not in drawn
+    for _ in range(20):
+        memory.tried(4, 16, 28)
+    memory.weigh(9)
+    drawn = [one.prompt for one in memory.replayed(random.Random(1), 500)]
+    assert drawn.count("often") < 3 * drawn.count("seldom"), "it is weighed anew as its depth fares"
+
+
+def test_what_teaches_least_is_forgotten_and_of_equals_the_oldest() -> None:
+    """Programs that are far too deep, however new, do not push out what is learned from."""
+    memory = Memory(5)
+    memory.tried(5, 0, 98)
+    for number in range(4):
+        for depth, share in ((3, 1.0), (5, 1.0), (3, 1 / 16)):
+            memory.learn(Lesson(f"{number} of {depth}", ""), depth, share=share)
+    memory.weigh(10)
+    kept = [lesson.prompt for lesson in memory.lessons]
+    assert sorted(kept) == sorted([f"{number} of 3" for number in range(4)] * 2 + ["2 of 5", "3 of 5"])
+    assert kept[-3:] == ["3 of 3", "3 of 5", "3 of 3"], "in the order in which they came"
 
 
 def test_what_nobody_tried_is_as_hard_as_what_was_tried_so_deep() -> None:
@@ -277,7 +298,7 @@ def test_the_controls_ask_the_model_for_no_proposal(game: Game, jail: Jail, prop
     one.play()
     assert asked
     assert all(prompt.startswith("# induce") for prompt in asked)
-    assert all(prompt.startswith("# induce") for prompt, _, _ in one.memory.lessons)
+    assert all(lesson.prompt.startswith("# induce") for lesson in one.memory.lessons)
 
 
 def test_an_operation_is_one_token_and_a_text_is_letters(game: Game, tmp_path: Path) -> None:

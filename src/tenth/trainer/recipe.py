@@ -125,7 +125,7 @@ class SelfPlayRecipe:
     depth: int = 3  # steps that a program may have, to begin with
     tokens: int = 64  # that a program may have
     temperature: float = 1.0
-    buffer: int = 32768  # lessons that are replayed
+    buffer: int = 32768  # lessons that are replayed: those that teach most
     anchor: float = 0.25  # share of worked examples in every batch
     policy: float = 0.0  # share of the epoch's steps, its last ones, that follow the policy gradient
 

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from itertools import accumulate
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from tenth.environments import Lesson, Proposal, Task
 
@@ -31,6 +31,18 @@ MOST_PROGRAMS = 16_384
 """The newest: to be composed."""
 MOST_PUZZLES = 2_048
 """The newest: to be solved once more."""
+
+
+class Remembered(NamedTuple):
+    """A lesson, and what its weight is made of."""
+
+    prompt: str
+    completion: str
+    depth: int  # of its program
+    solved: int
+    attempts: int  # at its puzzle
+    share: float  # of the weight that such lessons get
+    weight: float  # as of the last round
 
 
 @dataclass
@@ -52,8 +64,8 @@ class Memory:
     """Proposals that were sound and new."""
     puzzles: list[dict[str, Any]] = field(default_factory=list)
     """Tasks with the weight of each, for the policy gradient."""
-    lessons: list[tuple[str, str, float]] = field(default_factory=list)
-    """Prompt, completion, weight: what is replayed."""
+    lessons: list[Remembered] = field(default_factory=list)
+    """What is replayed."""
     counts: dict[str, float] = field(default_factory=dict)
     """Of this tenth: what the rounds counted."""
 
@@ -61,10 +73,19 @@ class Memory:
         for name, number in numbers.items():
             self.counts[name] = self.counts.get(name, 0) + number
 
-    def learn(self, lesson: Lesson, weight: float, most: int) -> None:
-        """Keep the newest `most`."""
-        self.lessons.append((lesson.prompt, lesson.completion, weight))
-        del self.lessons[:-most]
+    def learn(self, lesson: Lesson, depth: int, solved: int = 0, attempts: int = 0, share: float = 1.0) -> None:
+        self.lessons.append(Remembered(lesson.prompt, lesson.completion, depth, solved, attempts, share, 0.0))
+
+    def weigh(self, most: int) -> None:
+        """Weigh all anew, by how their depths fare now; keep the `most` that teach most, of equals the newest."""
+        rates = {depth: self.rate(depth) for depth in {one.depth for one in self.lessons}}
+        worth = [learnability(one.solved, one.attempts, rates[one.depth]) for one in self.lessons]
+        places: Sequence[int] = range(len(worth))
+        if len(worth) > most:
+            places = sorted(sorted(places, key=lambda place: (-worth[place], -place))[:most])
+        self.lessons = [
+            self.lessons[place]._replace(weight=self.lessons[place].share * worth[place]) for place in places
+        ]
 
     def keep(self, proposal: Proposal, behaviour: str) -> None:
         self.known[behaviour] = self.rounds
@@ -80,8 +101,9 @@ class Memory:
 
     def replayed(self, rng: random.Random, n: int) -> list[Lesson]:
         """Drawn by weight, with replacement."""
-        weights = list(accumulate(weight for _, _, weight in self.lessons))
-        return [Lesson(*one[:2]) for one in rng.choices(self.lessons, cum_weights=weights, k=n)]
+        weights = list(accumulate(one.weight for one in self.lessons))
+        found = rng.choices(self.lessons, cum_weights=weights, k=n)
+        return [Lesson(one.prompt, one.completion) for one in found]
 
     def posed(self, rng: random.Random, n: int) -> list[Task]:
         """The same for puzzles."""
@@ -126,7 +148,7 @@ def load(checkpoint: Path) -> Memory:
     """Raises CheckpointError."""
     try:
         found = json.loads((checkpoint / FILE).read_text("utf-8"))
-        found["lessons"] = [(str(prompt), str(text), float(weight)) for prompt, text, weight in found["lessons"]]
+        found["lessons"] = [Remembered(*one) for one in found["lessons"]]
         return Memory(**found)
     except (OSError, ValueError, TypeError, KeyError) as error:
         raise CheckpointError(

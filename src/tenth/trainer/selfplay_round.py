@@ -57,6 +57,7 @@ class Round:
         for finding in others:
             self._teach(finding, self.game.puzzle(finding), (), ())
         self._relabel(again, texts, verdicts)
+        self.memory.weigh(self.recipe.buffer)
         self.memory.rounds += 1
 
     def _begin(self) -> None:
@@ -126,13 +127,13 @@ class Round:
     def _teach(self, finding: Finding, task: Task, texts: Sequence[str], verdicts: Sequence[Verdict]) -> None:
         """The shortest program that solves it, the proposer's own included, and what else it teaches."""
         solved = [text for text, verdict in zip(texts, verdicts, strict=True) if verdict.score == 1]
-        weight = learnability(len(solved), len(texts), self.memory.rate(finding.depth))
         best = shortest([finding.proposal.source, *solved])
-        self._learn(self.game.solution(finding, best), weight)
-        self.memory.pose(task, weight)
+        fared = finding.depth, len(solved), len(texts)
+        self._learn(self.game.solution(finding, best), *fared)
+        self.memory.pose(task, learnability(len(solved), len(texts), self.memory.rate(finding.depth)))
         if self.recipe.proposer == "model":
             for lesson in self.game.lessons(finding):
-                self._learn(lesson, weight / 16)
+                self._learn(lesson, *fared, 1 / 16)
 
     def _relabel(self, tasks: Sequence[Task], texts: Sequence[str], verdicts: Sequence[Verdict]) -> None:
         """A wrong program is right for the puzzle that its own outputs make: at most one for each puzzle."""
@@ -144,12 +145,11 @@ class Round:
             if self._is_new(one):
                 self.memory.count(relabelled=1)
                 self.memory.keep(one.proposal, one.behaviour)
-                weight = learnability(0, 0, self.memory.rate(one.depth))
-                self._learn(self.game.solution(one, one.proposal.source), weight)
+                self._learn(self.game.solution(one, one.proposal.source), one.depth)
 
-    def _learn(self, lesson: Lesson, weight: float) -> None:
+    def _learn(self, lesson: Lesson, depth: int, solved: int = 0, attempts: int = 0, share: float = 1.0) -> None:
         if self.fits(lesson):
-            self.memory.learn(lesson, weight, self.recipe.buffer)
+            self.memory.learn(lesson, depth, solved, attempts, share)
 
     # --- count --------------------------------------------------------------------------------------------------------
 
