@@ -40,8 +40,8 @@ RECIPE: dict[str, Any] = {
     "data": {"vocabulary": 1024},
     "train": {"batch": 32, "threads": 1},
     "selfplay": {
-        "env": "puzzles", "steps": 1_000_000_000, "every": 64, "proposals": 1024, "composed": 0.75, "tokens": 96,
-        "buffer": 65_536,
+        "env": "puzzles", "steps": 1_000_000_000, "every": 128, "proposals": 1024, "composed": 0.75, "tokens": 96,
+        "buffer": 131_072,
     },
 }  # fmt: skip
 """Steps are bounded by time alone: those after the last would follow the policy gradient."""

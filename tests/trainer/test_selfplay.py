@@ -209,6 +209,11 @@ def test_the_cap_rises_when_the_deepest_programs_are_hardly_ever_new() -> None:
     assert memory.cap == 3, "0.275 of the last four"
     memory.renewed(0.19, 6)
     assert (memory.cap, memory.fresh, memory.successes) == (4, [], [])
+    memory.tried(4, 1, 60)
+    for _ in range(8):
+        memory.renewed(0.0, 6)
+    assert memory.cap == 4, "not while hardly any of these is solved"
+    memory.tried(4, 9, 60)
     for _ in range(40):
         memory.renewed(0.0, 6)
     assert memory.cap == 6

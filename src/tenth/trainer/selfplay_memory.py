@@ -25,6 +25,8 @@ GOOD = 0.5
 """Share of attempts at these that succeed: then they are mastered."""
 RARE = 0.25
 """Share of sound proposals of these that are new: then there is little left to learn from them."""
+SOME = 0.05
+"""Share of attempts at these that succeed: with less, what is deeper still would teach nothing."""
 FADING = 0.8
 """What the attempts of a round are worth, one round later, to say how hard a depth is."""
 MOST_PROGRAMS = 16_384
@@ -127,9 +129,10 @@ class Memory:
             self._deeper(deepest)
 
     def renewed(self, share: float, deepest: int) -> None:
-        """Note a round's share of what was new at the cap; raise the cap if there was little in the last few."""
+        """Note a round's share of what was new at the cap; raise the cap if there was little, and some are solved."""
         self.fresh.append(share)
-        if len(self.fresh) >= PATIENCE and _mean(self.fresh[-PATIENCE:]) < RARE:
+        rare = len(self.fresh) >= PATIENCE and _mean(self.fresh[-PATIENCE:]) < RARE
+        if rare and self.rate(self.cap) >= SOME:
             self._deeper(deepest)
 
     def _deeper(self, deepest: int) -> None:
