@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tenth.trainer.held_out import Document
-from tenth.trainer.rows import Marked
+from tenth.trainer.rows import Marked, answered
 
 from .questions.answers import Reader
 from .questions.paired import ratios
@@ -25,7 +25,6 @@ DOCUMENTS = 32
 CHARACTERS = 1_500  # of each document: bounds the command to seconds, and gives no document the word
 
 HeldOut = tuple[Document, str | Marked]
-Asked = tuple[list[int], list[int]]  # tokens that are read, and those after them that count
 
 
 @dataclass(frozen=True)
@@ -88,7 +87,7 @@ def score(checkpoint: Path, held_out: Sequence[HeldOut]) -> list[Score]:
     asked = [
         _windows([reader.text.separator, *reader.text.encode([content])[0]], reader.model.shape.context - 1)
         if isinstance(content, str)
-        else _answers(content)
+        else answered(content)
         for _, content in held_out
     ]
     read = iter(reader.read_tokens([one for some in asked for one in some]))
@@ -100,16 +99,8 @@ def score(checkpoint: Path, held_out: Sequence[HeldOut]) -> list[Score]:
     return scores
 
 
-def _windows(ids: list[int], step: int) -> list[Asked]:
+def _windows(ids: list[int], step: int) -> list[tuple[list[int], list[int]]]:
     return [(ids[at : at + 1], ids[at + 1 : at + 1 + step]) for at in range(0, len(ids) - 1, step)]
-
-
-def _answers(marked: Marked) -> list[Asked]:
-    """Each answer with all that stands before it; nothing stands before the first token."""
-    ids: list[int] = (marked >> 1).tolist()
-    counted = [False, *(marked[1:] & 1).astype(bool).tolist(), False]
-    borders = [at for at in range(1, len(counted)) if counted[at] != counted[at - 1]]
-    return [(ids[:start], ids[start:stop]) for start, stop in zip(borders[::2], borders[1::2], strict=True)]
 
 
 def _scored_before(sealed: Sealed, now: list[Score]) -> list[Score] | None:

@@ -1,9 +1,8 @@
 """What the model writes after fixed prompts, side by side with what the previous checkpoint wrote.
 
 Prompts are the charter's own and the beginnings of held-out documents, or the prompts of held-out rows, with the true
-continuation or answer beside. They and
-the seed are the same at every gate, so what the previous checkpoint wrote stands in the evidence of its own gate. All
-of it is model output: a claim, to be sanitised before any terminal or page.
+continuation or answer beside. They and the seed are the same at every gate, so what the previous checkpoint wrote
+stands in the evidence of its own gate. All of it is model output: a claim, to be sanitised before any terminal or page.
 """
 
 from __future__ import annotations
@@ -15,6 +14,7 @@ from tenth.trainer import tokenizer
 from tenth.trainer.checkpoint import load_model
 from tenth.trainer.generate import answer, complete
 from tenth.trainer.recipe import SampleRecipe, load_recipe
+from tenth.trainer.rows import answered
 
 from .sealed import Sealed, held_out_answers, held_out_texts, write, written_before
 
@@ -64,11 +64,8 @@ def _from_rows(sealed: Sealed, checkpoint: Path) -> list[Prompt]:
     """Up to the first answer of each row."""
     text, prompts = tokenizer.from_file(checkpoint / "tokenizer.json"), []
     for document, marked in held_out_answers(sealed, checkpoint, DOCUMENTS):
-        counted, ids = (marked & 1).tolist(), (marked >> 1).tolist()
-        start = max(1, counted.index(1))
-        stop = counted.index(0, start) if 0 in counted[start:] else len(ids)
-        truth = text.decode(ids[start:stop])[:TRUTH_CHARACTERS]
-        prompts.append(Prompt(text.decode(ids[:start]), document.path, truth, tuple(ids[:start])))
+        asked, truth = answered(marked)[0]
+        prompts.append(Prompt(text.decode(asked), document.path, text.decode(truth)[:TRUTH_CHARACTERS], tuple(asked)))
     return prompts
 
 

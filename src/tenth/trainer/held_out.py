@@ -52,9 +52,12 @@ def held_out_answers(
     checkpoint: Path, listing: Path, root: Path, exclude: tuple[str, ...], documents: int
 ) -> list[tuple[Document, Marked]]:
     """The same rows as training reads them, whole, with what carries loss marked; none after another phase than sft."""
-    state, text = _state(checkpoint), tokenizer.from_file(checkpoint / "tokenizer.json")
+    state = _state(checkpoint)
+    rows = list(itertools.islice(_held_out_rows(state, listing, root, matcher(exclude)), documents))
+    if not rows:
+        return []
+    text = tokenizer.from_file(checkpoint / "tokenizer.json")
     reader = Reader("sft", text, state["recipe"]["model"]["context"], chat.chat_template(checkpoint))
-    rows = itertools.islice(_held_out_rows(state, listing, root, matcher(exclude)), documents)
     examples = ((document, reader.example(document.path, row)) for document, row in rows)
     return [(document, example.sequences[0]) for document, example in examples if example]
 

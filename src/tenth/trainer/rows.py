@@ -44,6 +44,14 @@ class Example:
     share: float = 1.0  # dpo: of the votes for the chosen one; kto: 1 for a thumb up, 0 for one down
 
 
+def answered(marked: Marked) -> list[tuple[list[int], list[int]]]:
+    """Each stretch that carries loss, after all that stands before it; nothing stands before the first token."""
+    ids: list[int] = (marked >> 1).tolist()
+    counted = [False, *(marked[1:] & 1).astype(bool).tolist(), False]
+    borders = [at for at in range(1, len(counted)) if counted[at] != counted[at - 1]]
+    return [(ids[:start], ids[start:stop]) for start, stop in zip(borders[::2], borders[1::2], strict=True)]
+
+
 def read_rows(path: Path, name: str, kind: str) -> Iterator[tuple[str, Row]]:
     """Each row of a file and what it is called, `name`#number. Raises CorpusError."""
     try:

@@ -32,7 +32,7 @@ from .prepare import moved
 from .recipe import Recipe
 from .row_order import Order
 from .row_store import Store
-from .rows import Marked, Reader
+from .rows import Marked, Reader, answered
 from .tokenizer import Text
 
 
@@ -63,9 +63,8 @@ class Rows:
         rows = self.held_out if len(self.held_out) else self.order
         if not len(rows):
             return ()
-        marked = self.store.sequences(int(rows[random.Random(step).randrange(len(rows))]))[0]
-        prompt: list[int] = (marked[: int(np.flatnonzero(marked & 1)[0])] >> 1).tolist()
-        return prompt
+        row = int(rows[random.Random(step).randrange(len(rows))])
+        return answered(self.store.sequences(row)[0])[0][0]
 
     def state(self) -> dict[str, Any]:
         """For state.json."""

@@ -32,10 +32,8 @@ def with_surprisal(
         on_token=lambda row, token: ids[row].append(token),
     )  # fmt: skip
     read = text.encode([without_space(prompt) for prompt in prompts])
-    return [
-        (one, pieces(text, new, surprisal(model, [text.separator, *old], new), len(one)) if new else [])
-        for one, old, new in zip(texts, read, ids, strict=True)
-    ]
+    prompts_read = [[text.separator, *old] for old in read]
+    return [_told(model, text, *one) for one in zip(texts, prompts_read, ids, strict=True)]
 
 
 def answers(
@@ -47,10 +45,11 @@ def answers(
         model, text, [prompt] * count, sampling.tokens, sampling.temperature, sampling.top_k, seed,
         on_token=lambda row, token: ids[row].append(token),
     )  # fmt: skip
-    return [
-        (one, pieces(text, new, surprisal(model, prompt, new), len(one)) if new else [])
-        for one, new in zip(texts, ids, strict=True)
-    ]
+    return [_told(model, text, one, prompt, new) for one, new in zip(texts, ids, strict=True)]
+
+
+def _told(model: Transformer, text: Text, written: str, prompt: Sequence[int], new: Sequence[int]) -> tuple[str, Bits]:
+    return written, pieces(text, new, surprisal(model, prompt, new), len(written)) if new else []
 
 
 @torch.no_grad()
