@@ -123,6 +123,7 @@ def not_at_all_calmly(run: Live, tenths: int, ranks: int) -> None:
     run.start()
     run.run_to("GATE", gate=0)
     run.consent()
+    run.until("RUNNING")  # not at once: what was consented to is looked at once more
     wait_for(lambda: run.status()["stance"] != "RUNNING" or stepped(run), "its first step", 60)
     run.pull()
     frozen = computing(run)
