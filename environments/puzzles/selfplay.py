@@ -8,7 +8,7 @@ from __future__ import annotations
 import random
 from collections.abc import Sequence
 from functools import cache
-from itertools import product
+from itertools import dropwhile, product
 
 from puzzles import chains, env
 from puzzles.chains import Chain
@@ -72,7 +72,7 @@ class SelfPlay:
         return Task(env.named("propose", prompt, meta), prompt, 0, meta)
 
     def proposed(self, task: Task, completion: str) -> Proposal:
-        return Proposal(env.code_of(completion), {"takes": task.meta["kind"]})
+        return Proposal(_program(completion), {"takes": task.meta["kind"]})
 
     def drawn(self, rng: random.Random, depth: int) -> Proposal:
         kind = takes = rng.choice(KINDS)
@@ -124,10 +124,10 @@ class SelfPlay:
         return [env.induced(*one) for one in zip(tasks, programs, outcomes, strict=True)]
 
     def hindsight(self, task: Task, completion: str) -> Proposal:
-        return Proposal(env.code_of(completion), {"takes": task.meta["takes"], "inputs": task.meta["inputs"]})
+        return Proposal(_program(completion), {"takes": task.meta["takes"], "inputs": task.meta["inputs"]})
 
     def solution(self, finding: Finding, source: str) -> Lesson:
-        return Lesson(self.puzzle(finding).prompt, source)
+        return Lesson(self.puzzle(finding).prompt, _plan(source) + source)
 
     def lessons(self, finding: Finding) -> list[Lesson]:
         proposal = finding.proposal
@@ -149,6 +149,22 @@ class SelfPlay:
         """Fewer than ``n`` where three times as many draws do not find so many behaviours."""
         tasks = env.Puzzles("induce", (depth,), "held out").tasks(random.Random(f"held out, depth {depth}"), 3 * n)
         return list({task.meta["behaviour"]: task for task in tasks}.values())[:n]
+
+
+def _plan(source: str) -> str:
+    """A comment for each step, the last step first: what a solver writes before the program.
+
+    Answers tell most about the step that made them; each step before is told by what the later ones must have been
+    given. The program itself begins with what is hardest to tell.
+    """
+    steps = [line.strip() for line in source.splitlines() if line.startswith(STEP)]
+    return "".join(f"# {one.removeprefix('return ').removeprefix('x = ')}\n" for one in reversed(steps))
+
+
+def _program(completion: str) -> str:
+    """What a model wrote, without a plan."""
+    lines = env.code_of(completion).splitlines(keepends=True)
+    return "".join(dropwhile(lambda line: line.startswith("#"), lines))
 
 
 def _inputs(proposal: Proposal) -> list[Json]:

@@ -122,16 +122,18 @@ def a_round(game: Game, jail: Jail, write: Callable[[Sequence[str]], list[str]],
 
 
 DOUBLE, REVERSED = Chain(("sort", "double", "tail")).source(), Chain(("reverse", "increase", "tail")).source()
+PLANS = ("# x[1:]\n# [n * 2 for n in x]\n# sorted(x)\n", "# x[1:]\n# [n + 1 for n in x]\n# x[::-1]\n")
 
 
-def test_a_round_keeps_what_was_verified_and_relabels_what_was_not(game: Game, jail: Jail) -> None:
+@pytest.mark.parametrize("planning", ["", PLANS[0], "# at a loss\n" * 9])
+def test_a_round_keeps_what_was_verified_and_relabels_what_was_not(game: Game, jail: Jail, planning: str) -> None:
     """Everything proposed is one program; every second attempt solves it, and the others do something else."""
     wordy = DOUBLE.replace("    x = sorted(x)\n", "    x = sorted(x)\n    x = x + []\n")
 
     def write(prompts: Sequence[str]) -> list[str]:
         if prompts and prompts[0].startswith("# propose"):
             return [wordy if "takes: list" in one else "def f(x): return 1" for one in prompts]
-        return [(DOUBLE, REVERSED)[number % 2] for number in range(len(prompts))]
+        return [(f"{planning}{DOUBLE}", REVERSED)[number % 2] for number in range(len(prompts))]
 
     one = a_round(game, jail, write, proposals=12)
     memory = one.memory
@@ -145,7 +147,8 @@ def test_a_round_keeps_what_was_verified_and_relabels_what_was_not(game: Game, j
     assert memory.counts["attempts"] == 2
     assert memory.counts["relabelled"] == 1
     first, second = (lesson for lesson in memory.lessons if lesson.prompt.startswith("# induce"))
-    assert (first.completion, second.completion) == (DOUBLE, REVERSED), "the shorter one, and what the wrong one does"
+    assert first.completion == PLANS[0] + DOUBLE, "the shorter one, however long its plan, below its own"
+    assert second.completion == PLANS[1] + REVERSED, "what the wrong one does"
     assert first.prompt != second.prompt
     assert first.weight == learnability(1, 2, memory.rate(4)) > second.weight == learnability(0, 0, memory.rate(3))
     assert memory.rate(4) > memory.rate(3), "this round's attempts count, too"

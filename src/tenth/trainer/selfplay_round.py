@@ -126,7 +126,8 @@ class Round:
 
     def _teach(self, finding: Finding, task: Task, texts: Sequence[str], verdicts: Sequence[Verdict]) -> None:
         """The shortest program that solves it, the proposer's own included, and what else it teaches."""
-        solved = [text for text, verdict in zip(texts, verdicts, strict=True) if verdict.score == 1]
+        right = [text for text, verdict in zip(texts, verdicts, strict=True) if verdict.score == 1]
+        solved = [self.game.hindsight(task, text).source for text in right]
         best = shortest([finding.proposal.source, *solved])
         fared = finding.depth, len(solved), len(texts)
         self._learn(self.game.solution(finding, best), *fared)
