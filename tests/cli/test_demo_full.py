@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
+import random
 import subprocess
 import sys
 import tomllib
@@ -13,6 +14,7 @@ from typing import Any
 import pytest
 
 from cli.conftest import REPO, Shell
+from tenth.cli.demo.judges import preferred
 from tenth.cli.replay import audit, replay
 
 SCRIPT = """
@@ -61,6 +63,19 @@ def test_four_phases_from_start_to_end(shell: Shell) -> None:
     judges = {one["by"] for one in judgements(run)}
     assert judges == {"simulated-1", "simulated-2"}
     assert "votes of simulated annotators, blind" in done.stdout
+
+
+def test_simulated_annotators_like_the_shorter_program_whatever_its_plan() -> None:
+    class Sure(random.Random):
+        def random(self) -> float:
+            return 0.5
+
+    short, long = "def f(x):\n    return x\n", "def f(x):\n    x = x\n    return x\n"
+    planned = f"# x\n# {'and on ' * 20}\n{short}"
+    for better, worse in ((short, long), (planned, long), (planned, "what?"), (long, "# what?\n")):
+        assert preferred(better, worse, Sure()) == "first"
+        assert preferred(worse, better, Sure()) == "second"
+    assert preferred(planned, short, Sure()) == "tie"
 
 
 def saved(run: Path, gate: int, name: str) -> bytes:

@@ -103,6 +103,22 @@ def test_what_is_held_out_is_never_taught(game: Game, jail: Jail) -> None:
     assert game.held_out(3, 4) == game.held_out(3, 4)
 
 
+def test_a_worked_puzzle_is_planned_from_its_last_step_and_right(game: Game, jail: Jail) -> None:
+    rng = random.Random(4)
+    some = game.given(rng, 40)
+    lessons = [game.solution(one, one.proposal.source) for one in some]
+    for one, lesson in zip(some, lessons, strict=True):
+        plan, program = lesson.completion[: -len(one.proposal.source)], lesson.completion[-len(one.proposal.source) :]
+        steps = [line.split(maxsplit=2 if "x =" in line else 1)[-1] for line in program.splitlines()[1:]]
+        assert plan.splitlines() == [f"# {step}" for step in reversed(steps)]
+        assert program == one.proposal.source
+        assert game.hindsight(game.puzzle(one), lesson.completion).source == program
+    verdicts = game.judge([game.puzzle(one) for one in some], [one.completion for one in lessons], jail)
+    assert {one.score for one in verdicts} == {1.0}
+    asked = game.invitation(rng, 2)
+    assert game.proposed(asked, lessons[0].completion).source == some[0].proposal.source
+
+
 def test_two_programs_are_composed_into_one_that_does_both(game: Game, jail: Jail) -> None:
     first, second = finding(game, jail, "sort", "tail"), finding(game, jail, "sum")
     pair = [first.proposal, second.proposal]

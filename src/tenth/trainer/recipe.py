@@ -123,7 +123,7 @@ class SelfPlayRecipe:
     puzzles: int = 16  # of a round, at most
     attempts: int = 4  # at each of them
     depth: int = 3  # steps that a program may have, to begin with
-    tokens: int = 64  # that a program may have
+    tokens: int = 96  # that a program may have, its plan included
     temperature: float = 1.0
     buffer: int = 32768  # lessons that are replayed: those that teach most
     anchor: float = 0.25  # share of worked examples in every batch

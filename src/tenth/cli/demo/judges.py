@@ -1,7 +1,8 @@
 """The simulated annotators of the demo: they judge pairs as people do, signed, and a signatory seals what they said.
 
 They stand for people and are called what they are. Their taste is one line of code, so that it can be seen whether
-training follows it: of two programs the shorter, rather a program than none, and one time in ten the other one.
+training follows it: of two programs the shorter, whatever was planned above it, rather a program than none, and one
+time in ten the other one.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ import subprocess
 import sys
 from collections import Counter
 from collections.abc import Sequence
+from itertools import dropwhile
 from pathlib import Path
 
 from tenth import charter as charters
@@ -25,8 +27,8 @@ from tenth.keys import SigningKey
 
 NAMES = ("simulated-1", "simulated-2")
 ERRING = 0.1
-TOKENS = 48
-"""Of a program, at most."""
+TOKENS = 96
+"""Of a program and its plan, at most."""
 AT_ONCE = 64
 
 
@@ -67,14 +69,16 @@ def judged(run: Path, pairs: Sequence[tuple[str, str, str]]) -> Counter[str]:
 
 def preferred(first: str, second: str, rng: random.Random) -> str:
     """``first``, ``second`` or ``tie``."""
-    one, other = ((not _program(text), len(text)) for text in (first, second))
+    one, other = map(_badness, (first, second))
     if one == other:
         return "tie"
     return "first" if (one < other) != (rng.random() < ERRING) else "second"
 
 
-def _program(text: str) -> bool:
-    return text.startswith("def f(x):\n") and "    return " in text
+def _badness(text: str) -> tuple[bool, int]:
+    """Whether there is no program below the comments, and how long what stands there is."""
+    below = "".join(dropwhile(lambda line: line.startswith("#"), text.splitlines(keepends=True)))
+    return not (below.startswith("def f(x):\n") and "    return " in below), len(below)
 
 
 def _key(name: str) -> SigningKey:
