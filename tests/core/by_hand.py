@@ -24,6 +24,7 @@ from tenth.encoding import decode
 from tenth.gate import statement
 from tenth.keys import SigningKey
 from tenth.log.entry import timestamp
+from tenth.quarantine import sandbox
 from tenth.supervisor import people
 from tenth.supervisor.control import Stop
 from tenth.supervisor.loop import Supervisor
@@ -165,6 +166,38 @@ def spun_while_unwatched(hand: ByHand) -> None:
     assert time.process_time() - before < 0.3, "the loop spins while the trainer is frozen"
 
 
+def begun(hand: ByHand) -> tuple[int, int]:
+    """The trainer's launcher and the child that it has forked, which takes its time to enter its group."""
+    late = sandbox.LAUNCHER.read_text().replace(
+        "    try:\n        if door", "    __import__('time').sleep(1)\n    try:\n        if door"
+    )
+    assert "sleep(1)" in late
+    sandbox.LAUNCHER = hand.path.with_name("late.py")
+    sandbox.LAUNCHER.write_text(late)
+    hand.turn_until(lambda: hand.supervisor.trainee)
+    trainee = hand.supervisor.trainee
+    assert trainee is not None
+    launcher, deadline = trainee.child.leash.pid, time.monotonic() + 10
+    while not (children := Path(f"/proc/{launcher}/task/{launcher}/children").read_text().split()):
+        assert time.monotonic() < deadline
+    return launcher, int(children[0])
+
+
+def launcher_killed_as_it_began(hand: ByHand) -> None:
+    """By whoever may: what it had forked is in no group yet, and goes on."""
+    launcher, child = begun(hand)
+    os.kill(launcher, signal.SIGKILL)
+    hand.turn_until(lambda: hand.state()["stance"] == "HALTED")
+    wait_for_end(child)
+
+
+def tripped_as_it_began(hand: ByHand) -> None:
+    """The supervisor itself kills all before anybody has entered the group."""
+    _, child = begun(hand)
+    hand.supervisor.trip("crash", "in this very moment")
+    assert state_of(child) in ("Z", "")
+
+
 STORIES: dict[str, Callable[[ByHand], None]] = {
     one.__name__: one
     for one in (
@@ -173,6 +206,8 @@ STORIES: dict[str, Callable[[ByHand], None]] = {
         pulled_between_two_ends,
         killed_while_unwatched,
         spun_while_unwatched,
+        launcher_killed_as_it_began,
+        tripped_as_it_began,
     )
 }
 

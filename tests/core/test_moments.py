@@ -60,3 +60,14 @@ def test_a_run_that_stands_still_unwatched_stays_in_hand(ready: Callable[..., Li
     run = ready(env={"STEPS": 2000, "PAUSE": 0.001}, unwatched="wait")
     by_hand(run, story)
     assert Path(run.path).is_dir()
+
+
+@pytest.mark.parametrize("machine", machines())
+@pytest.mark.parametrize("story", ["launcher_killed_as_it_began", "tripped_as_it_began"])
+def test_what_was_only_just_forked_does_not_outlive_its_run(
+    ready: Callable[..., Live], story: str, machine: str
+) -> None:
+    """It held the channel, and the supervisor waited for its end for ever, while it trained on unmetered."""
+    run = ready(env={"STEPS": 2000, "PAUSE": 1}, machine=machine)
+    told = by_hand(run, story)
+    assert (told["stance"], told["events"][-1]) == ("HALTED", "tripped")

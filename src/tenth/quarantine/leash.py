@@ -112,12 +112,12 @@ class Leash:
         self.pidfd = os.pidfd_open(self.pid)
 
     def processes(self) -> list[int]:
-        """Process ids of the tree, our own launcher left out."""
+        """Process ids of the tree, our own launcher left out. An orphan may still be on its way into the group."""
         if self._group:
-            pids = [int(line) for line in (self._group / "cgroup.procs").read_text().split()]
+            pids = [*map(int, (self._group / "cgroup.procs").read_text().split()), *_orphans()]
         else:
             pids = [pid for root in (self.pid, *_orphans()) for pid in (root, *_descendants(root))]
-        return [pid for pid in pids if pid not in self.live]
+        return [pid for pid in dict.fromkeys(pids) if pid not in self.live]
 
     def ended(self, within: float = 0) -> bool:
         """The first process has ended; its meter can still be read until it is polled."""

@@ -282,8 +282,8 @@ class Supervisor:
         if trainee is None or self.history.state.stance is not Stance.RUNNING:
             return
         trainee.child.leash.device_seconds()  # while its meter can still be read
-        trainee.child.leash.kill()  # whoever is left in the tree would hold the channel open
         while not trainee.channel.ended and self.trainee is trainee:
+            trainee.child.leash.kill()  # whoever is left in the tree would hold the channel open
             self._hear(0)
         if self.trainee is not trainee:
             return
