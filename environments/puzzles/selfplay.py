@@ -6,7 +6,7 @@ What a model proposed never runs here, only in the jail: its outputs are the jai
 from __future__ import annotations
 
 import random
-from collections.abc import Sequence
+from collections.abc import Container, Sequence
 from functools import cache
 from itertools import dropwhile, product
 
@@ -102,14 +102,17 @@ class SelfPlay:
                     break
         return found
 
-    def examine(self, proposals: Sequence[Proposal], jail: Jail) -> list[Finding]:
-        """Those that are sound at first in another process once more."""
-        programs = [env.twice(one.source, one.about["takes"], _inputs(one)) for one in proposals]
+    def examine(self, proposals: Sequence[Proposal], jail: Jail, known: Container[str] = ()) -> list[Finding]:
+        """Those that are sound at first, and not known, in another process once more."""
+        inputs = [_inputs(one) for one in proposals]
+        programs = [
+            env.twice(one.source, one.about["takes"], some) for one, some in zip(proposals, inputs, strict=True)
+        ]
         outcomes = list(jail.run_all(programs))
-        found = [_finding(*pair) for pair in zip(proposals, outcomes, strict=True)]
-        sound = [number for number, one in enumerate(found) if one.sound]
+        found = [_finding(*one) for one in zip(proposals, inputs, outcomes, strict=True)]
+        sound = [number for number, one in enumerate(found) if one.sound and one.behaviour not in known]
         for number, again in zip(sound, jail.run_all([programs[one] for one in sound]), strict=True):
-            found[number] = _finding(proposals[number], outcomes[number], again)
+            found[number] = _finding(proposals[number], inputs[number], outcomes[number], again)
         return found
 
     def puzzle(self, finding: Finding) -> Task:
@@ -174,13 +177,13 @@ def _inputs(proposal: Proposal) -> list[Json]:
     return env.inputs_of(proposal.about["takes"], rng) if known is None else known
 
 
-def _finding(proposal: Proposal, outcome: Outcome, *again: Outcome) -> Finding:
+def _finding(proposal: Proposal, inputs: Sequence[Json], outcome: Outcome, *again: Outcome) -> Finding:
     takes, depth = str(proposal.about["takes"]), _steps(proposal.source)
     parts, behaviour, answers = env.soundness(takes, outcome, *again)
     if not behaviour:
         return Finding(proposal, parts, depth, jail=outcome.verdict)
     about = {"takes": takes, "gives": _kind(answers), "depth": depth}
-    pairs = list(zip(_inputs(proposal), answers, strict=True))
+    pairs = list(zip(inputs, answers, strict=True))
     # A puzzle whose shown outputs are all alike says nothing of what is asked for.
     parts = {**parts, "tells": float(len({spell(one) for one in answers[: env.SHOWN]}) > 1)}
     return Finding(Proposal(proposal.source, about), parts, depth, behaviour, pairs, outcome.verdict)

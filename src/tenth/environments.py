@@ -9,7 +9,7 @@ program that a model proposes is looked at, and becomes a task.
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Container, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
@@ -116,8 +116,8 @@ class SelfPlay(Protocol):
     def composed(self, rng: random.Random, depths: Sequence[int], earlier: Sequence[Proposal]) -> Sequence[Proposal]:
         """For each depth one earlier program after another, together so deep; none where nothing new is found."""
 
-    def examine(self, proposals: Sequence[Proposal], jail: Jail) -> Sequence[Finding]:
-        """Run each, and what is sound more than once. Raises JailError."""
+    def examine(self, proposals: Sequence[Proposal], jail: Jail, known: Container[str] = ()) -> Sequence[Finding]:
+        """Run each, and what is sound and does nothing ``known`` more than once. Raises JailError."""
 
     def puzzle(self, finding: Finding) -> Task:
         """To write a program that does what this one did."""

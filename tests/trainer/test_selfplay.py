@@ -89,6 +89,16 @@ def test_what_is_unsafe_random_or_constant_is_not_sound(game: Game, jail: Jail, 
     assert (one.jail == DENIED) == ("os." in source)
 
 
+def test_what_is_known_is_not_run_in_a_second_process(game: Game, jail: Jail, monkeypatch: pytest.MonkeyPatch) -> None:
+    ran: list[int] = []
+    run_all = Jail.run_all
+    monkeypatch.setattr(Jail, "run_all", lambda self, some: ran.append(len(some)) or run_all(self, some))
+    some = [Chain(("sort", "double", "tail")), Chain(("reverse", "increase", "tail"))]
+    found = game.examine([Proposal(one.source(), {"takes": "list"}) for one in some], jail, {some[0].behaviour: 0})
+    assert ran == [2, 1]
+    assert all(one.sound for one in found)
+
+
 def test_what_is_held_out_is_never_taught(game: Game, jail: Jail) -> None:
     rng = random.Random(3)
     while not chains.held_out((chain := chains.compose(2, rng)).behaviour):
@@ -157,6 +167,7 @@ def test_a_round_keeps_what_was_verified_and_relabels_what_was_not(game: Game, j
     for depth in (3, 4):
         memory.tried(depth, 0, 8)
     one.play()
+    assert memory.attempts == {"3": [0.0, 8.0], "4": [1.0, 8 * 0.8 + 2]}, "what was not attempted stays as hard"
     assert memory.counts["accepted"] == 1, "the same behaviour is known the second time"
     assert memory.counts["repeated"] + memory.counts["junk"] == 11
     assert memory.counts["solved"] == 1

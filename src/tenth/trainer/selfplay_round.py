@@ -74,7 +74,7 @@ class Round:
         if r.proposer == "given":
             return [one for one in self.game.given(self.rng, r.puzzles) if self._has_room(one)], []
         proposals = self._proposals()
-        findings = self.game.examine(proposals, self.jail)
+        findings = self.game.examine(proposals, self.jail, self.memory.known)
         self.memory.count(
             proposals=len(proposals), junk=sum(not one.sound for one in findings),
             denied=sum(one.jail == DENIED for one in findings),
@@ -142,7 +142,8 @@ class Round:
         for task, text, verdict in zip(tasks, texts, verdicts, strict=True):
             if verdict.score < 1 and verdict.evidence["jail"] == RETURNED:
                 wrong.setdefault(task.id, self.game.hindsight(task, text))
-        for one in self.game.examine(list({one.source: one for one in wrong.values()}.values()), self.jail):
+        different = list({one.source: one for one in wrong.values()}.values())
+        for one in self.game.examine(different, self.jail, self.memory.known):
             if self._is_new(one):
                 self.memory.count(relabelled=1)
                 self.memory.keep(one.proposal, one.behaviour)
@@ -164,6 +165,8 @@ class Round:
         for depth in range(1, self.memory.cap + 1):
             some = [n for n, one in enumerate(puzzles) if one.depth == depth]
             solved, attempts = sum(sum(scores[k * n : k * (n + 1)]) for n in some), k * len(some)
+            if not attempts:
+                continue  # so deep, it stays as hard as it was
             self.memory.tried(depth, solved, attempts)
-            if attempts and depth == self.memory.cap:
+            if depth == self.memory.cap:
                 self.memory.succeeded(solved / attempts, self.game.deepest)
