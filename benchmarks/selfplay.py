@@ -39,9 +39,10 @@ RECIPE: dict[str, Any] = {
     "model": {"depth": 4, "width": 128, "head_width": 32, "context": 384},
     "data": {"vocabulary": 1024},
     "train": {"batch": 32, "threads": 1},
+    "optim": {"weight_decay": 0.1},
     "selfplay": {
         "env": "puzzles", "steps": 1_000_000_000, "every": 128, "proposals": 1024, "composed": 0.75, "tokens": 96,
-        "buffer": 131_072,
+        "buffer": 131_072, "anchor": 0.1,
     },
 }  # fmt: skip
 """Steps are bounded by time alone: those after the last would follow the policy gradient."""

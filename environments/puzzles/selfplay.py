@@ -141,11 +141,12 @@ class SelfPlay:
         ]
 
     def varied(self, rng: random.Random, lesson: Lesson) -> Lesson:
-        """A puzzle's examples in another order: who knows an order by heart has understood nothing."""
+        """A puzzle's examples in another order, half of the time one less: against learning by heart."""
         head, *pairs = lesson.prompt.splitlines(keepends=True)
         if head != env.INDUCE:
             return lesson
         rng.shuffle(pairs)
+        del pairs[rng.choice((env.SHOWN - 1, env.SHOWN)) :]
         return Lesson("".join([head, *pairs]), lesson.completion)
 
     def held_out(self, depth: int, n: int) -> list[Task]:

@@ -135,7 +135,7 @@ class SelfPlay(Protocol):
         """What else a finding teaches: to propose it, and to deduce what it returns."""
 
     def varied(self, rng: random.Random, lesson: Lesson) -> Lesson:
-        """A lesson as it is replayed: the same, told otherwise where that changes nothing."""
+        """A lesson as it is replayed: the same completion is right, though it may be asked for otherwise."""
 
     def held_out(self, depth: int, n: int) -> Sequence[Task]:
         """At most ``n`` puzzles of that depth, no two alike, whose behaviours are never trained on: always the same."""

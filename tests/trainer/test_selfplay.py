@@ -261,15 +261,20 @@ def test_a_round_counts_what_was_new_of_the_deepest(game: Game, jail: Jail) -> N
     assert second == 0
 
 
-def test_a_replayed_puzzle_shows_its_examples_in_another_order(game: Game) -> None:
+def test_a_replayed_puzzle_shows_its_examples_in_another_order_and_sometimes_one_less(game: Game) -> None:
     rng = random.Random(3)
-    lessons = game.worked(rng, 60)
+    lessons = game.worked(rng, 120)
     puzzles = [one for one in lessons if one.prompt.startswith("# induce")]
     again = [game.varied(rng, one) for one in puzzles]
+    less = 0
     for old, new in zip(puzzles, again, strict=True):
-        assert sorted(old.prompt.splitlines()) == sorted(new.prompt.splitlines())
-        assert new.prompt.splitlines()[0] == "# induce"
+        head, *pairs = new.prompt.splitlines()
+        assert head == "# induce"
+        assert len(pairs) in (3, 4)
+        assert set(pairs) < set(old.prompt.splitlines())
+        less += len(pairs) == 3
         assert new.completion == old.completion
+    assert len(puzzles) / 4 < less < 3 * len(puzzles) / 4
     assert sum(old.prompt != new.prompt for old, new in zip(puzzles, again, strict=True)) > len(puzzles) / 2
     others = [one for one in lessons if one not in puzzles]
     assert [game.varied(rng, one) for one in others] == others
