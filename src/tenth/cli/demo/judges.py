@@ -1,8 +1,8 @@
 """The simulated annotators of the demo: they judge pairs as people do, signed, and a signatory seals what they said.
 
-They stand for people and are called what they are. Their taste is one line of code, so that it can be seen whether
-training follows it: of two programs the shorter, whatever was planned above it, rather a program than none, and one
-time in ten the other one.
+They stand for people and are called what they are. Their taste is a line or two of code, so that it can be seen
+whether training follows it: of two programs the shorter, whatever was planned above it, rather a program than none,
+and one time in ten the other one.
 """
 
 from __future__ import annotations
