@@ -53,9 +53,9 @@ def begin(name: str) -> tuple[subprocess.Popen[str], Folder]:
     return process, (name, said)
 
 
-def run(names: Sequence[str]) -> list[str]:
-    """Those that failed."""
-    waiting, failed = list(names), []
+def run(names: Sequence[str]) -> dict[str, str]:
+    """Those that failed, and what their tests said."""
+    waiting, failed = list(names), dict[str, str]()
     running: dict[subprocess.Popen[str], Folder] = {}
     try:
         while waiting or running:
@@ -64,10 +64,13 @@ def run(names: Sequence[str]) -> list[str]:
             time.sleep(0.1)
             for process in [one for one in running if one.poll() is not None]:
                 name, said = running.pop(process)
-                failed += [name] if process.returncode else []
                 with said:
                     said.seek(0)
-                    print(f"\n=== tests/{name} ===\n{said.read()}", flush=True)
+                    report = f"\n=== tests/{name} ===\n{said.read()}"
+                if process.returncode:
+                    failed[name] = report
+                    report = f"\ntests/{name} failed: its report stands at the end."
+                print(report, flush=True)
     finally:
         end(running)
     return failed
@@ -99,6 +102,7 @@ def main() -> int:
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, leave)
     failed = run(folders())
+    print(*failed.values(), sep="\n")  # where whoever looks, or keeps the last lines alone, finds them
     print(f"\nFailed: {', '.join(failed)}" if failed else "\nAll folders passed.")
     return 1 if failed else 0
 

@@ -84,9 +84,10 @@ class Arena(Live):
         for pid in (int(name) for name in os.listdir("/proc") if name.isdigit()):
             try:
                 limits = Path(f"/proc/{pid}/limits").read_text()
+                dead = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] in "ZX"
             except OSError:
                 continue
-            if any(line.split()[3:5] == ["size", str(self.output_bytes)] for line in limits.splitlines()[1:3]):
+            if f"Max file size {self.output_bytes} " in " ".join(limits.split()) and not dead:
                 found.add(pid)
         return sorted(found)
 

@@ -30,7 +30,7 @@ ENDS: dict[str, str | tuple[str, ...]] = {
     "running.forks_faster_than_it_is_killed": ("lease", "limit"),
     "running.wakes_itself": "lease",
     "running.waits_in_the_kernel": "lease",
-    "running.takes_all_memory": ("limit", "crash"),
+    "running.takes_all_memory": ("limit", "crash", "lease"),
     "running.forks_without_end": ("limit", "crash"),
     "frames.closes_the_channel_and_computes": ("lease", "silence"),
     "frames.computes_before_it_says_hello": ("lease", "silence"),
@@ -81,7 +81,7 @@ ENDS: dict[str, str | tuple[str, ...]] = {
     "reaching.unmounts": "escape",
     "reaching.nests_a_namespace": "escape",
 }
-"""Program -> reason of its trip. Two where the machine's speed or its kernel decide which limit is met first."""
+"""Program -> reason of its trip. Several where the machine's speed or its kernel decide which limit is met first."""
 
 GAINS_NOTHING = (
     "running.leaves_a_daemon",
