@@ -105,7 +105,7 @@ class Size:
     """Of self-play."""
     proposals: int = 64
     """Of a round."""
-    feedback: float = 0.05
+    feedback: float = 0.15
     """Of the learning rates, in the last phase."""
     puzzles: int = 16
     """Of each depth, tried at each gate."""
