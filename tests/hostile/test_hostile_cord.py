@@ -46,6 +46,7 @@ def test_a_pull_holds(arenas: dict[str, Arena], machine: str, program: str) -> N
     if not arena.alive:
         arena.start()
     arena.send_in(program, **WILD[program])
+    arena.until("RUNNING")  # not at once: what was consented to is looked at once more
     before = wait_for(lambda: moving(arena) or arena.status()["claims"], "it to work")
     if isinstance(before, bytes):
         wait_for(lambda: moving(arena) != before, "it to go on")
