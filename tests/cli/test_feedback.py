@@ -6,13 +6,20 @@ import json
 import tomllib
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pyarrow.parquet
 import pytest
 
 from cli.conftest import TENTH, Shell, make_key, write_project
 from cli.terminal import Terminal
+from tenth.cli.judge.feedback import _read_by
 from tenth.encoding import digest
+from tenth.errors import WrongInput
+from tenth.feedback.events import side
+from tenth.feedback.table import Table
+from tenth.feedback.views import VIEWS
 
 HOSTILE = "\x1b]0;owned\x07\u202e<b>"
 
@@ -29,13 +36,66 @@ def terminal(shell: Shell) -> Iterator[Callable[..., Terminal]]:
     made: list[Terminal] = []
 
     def start(*words: str) -> Terminal:
-        env = {**shell.environment, "EDITOR": "sh -c 'printf \"as it should be\" > $0'"}
+        env = {**shell.environment, "EDITOR": "sh -c 'cp $0 begun; printf \"as it should be\" > $0'"}
         made.append(Terminal([str(TENTH), "feedback", *words], shell.folder, env, width=110, height=30))
         return made[-1]
 
     yield start
     for one in made:
         one.close()
+
+
+def test_every_answer_has_its_key_and_what_cannot_be_shown_is_edited_from_nothing(
+    shell: Shell, terminal: Callable[..., Terminal]
+) -> None:
+    write_project(shell)
+    shell.begin()
+    rows = [{"prompt": f"p{n}", "completions": [f"a{n}", f"{HOSTILE}{n}"]} for n in range(10)]
+    (shell.folder / "pairs.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    shell.ok("feedback", "--pairs", "pairs.jsonl", "--add-only")
+    ada, begun = terminal("--as", "ada"), []
+    ada.until("p[0-9]")
+    for number, key in enumerate("bsf120eE", 1):
+        ada.type(key)
+        ada.until(f"{number} judgements? in this sitting")
+        begun += [(shell.folder / "begun").read_text()] if key in "eE" else []
+    ada.type("p")
+    shell.until(lambda status: status["stance"] == "HALTED")
+    ada.type("q")
+    assert ada.wait() == 0
+    run = Path(shell.status()["path"])
+    table = Table(run, run.name, {})
+    table.update()
+    told = [event for event in table.events if event.event != "joined"]
+    assert [one.facts.get("answer") for one in told] == ["bad", "skip", "flag", "first", "second", "tie", None, None]
+    assert [(one.facts["side"], one.facts["text"]) for one in told[-2:]] == [
+        ("first", "as it should be"), ("second", "as it should be"),
+    ]  # fmt: skip
+    made_from = [table.items[one.subject][side(one.facts["side"], one.facts["shown"])] for one in told[-2:]]
+    assert begun == ["" if HOSTILE in text else text for text in made_from]
+
+
+@pytest.mark.parametrize(
+    ("command", "wanted", "view"),
+    [
+        (["tenth-trainer", "dpo", "r.toml"], None, "dpo"),
+        (["tenth-trainer", "kto", "r.toml"], None, "kto"),
+        (["python", "-m", "tenth.trainer", "selfplay", "r.toml"], None, "grades"),
+        (["tenth-trainer", "sft", "r.toml"], "sft", "sft"),
+        (["python", "mine.py"], None, "dpo"),
+        (["python", "mine.py"], "reward", "reward"),
+        (["tenth-trainer", "selfplay", "r.toml"], "dpo", "reads 'grades'"),
+        (["tenth-trainer", "dpo", "r.toml"], "grades", "reads 'dpo'"),
+        (["tenth-trainer", "pretrain", "r.toml"], None, "reads no feedback"),
+    ],
+)
+def test_a_batch_is_of_the_view_that_the_next_tenth_reads(command: list[str], wanted: str | None, view: str) -> None:
+    phase: Any = SimpleNamespace(name="last", command=command)
+    if view in VIEWS:
+        assert _read_by(phase, wanted) == view
+        return
+    with pytest.raises(WrongInput, match=view):
+        _read_by(phase, wanted)
 
 
 def test_from_a_key_press_to_the_dossier(shell: Shell, terminal: Callable[..., Terminal]) -> None:

@@ -56,6 +56,19 @@ def test_reward_pairs_keep_ties(sitting: Sitting) -> None:
     ]
 
 
+@pytest.mark.parametrize("view", ["dpo", "kto", "reward", "sft"])
+def test_what_is_flagged_when_asked_again_is_left_out(sitting: Sitting, view: str) -> None:
+    one, other = sitting.add(pair(1), pair(6))
+    before = rows(sitting, view)
+    left = [row for row in before if row["prompt"] not in ("p1", "p6")]
+    assert left != before
+    sitting.judge("ada", one, "flag")
+    flag = sitting.judge("ada", other, "flag")
+    assert rows(sitting, view) == left
+    sitting.person("ada").say("undone", flag.digest)
+    assert rows(sitting, view) == [row for row in before if row["prompt"] != "p1"]
+
+
 def test_labels(sitting: Sitting) -> None:
     assert [(row["completion"], row["label"]) for row in rows(sitting, "kto")] == [
         ("left 1", True), ("right 1", False), ("left 2", False), ("right 2", True),

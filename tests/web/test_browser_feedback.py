@@ -133,6 +133,27 @@ def test_keys_only(run: Live, serve: Callable[..., Served], person: Callable[...
     wait_for(lambda: gate.reload() and wanted in gate.locator("#changes").text_content(), "the gate's page to tell")
 
 
+def test_what_cannot_be_shown_as_it_is_is_edited_from_the_beginning(
+    run: Live, serve: Callable[..., Served], person: Callable[..., Person]
+) -> None:
+    """What stands for it on the page would become what the model is to write."""
+    Desk(run.path, run.name, {}).table.add([{"kind": "pair", "prompt": "p", "a": "hid\u202eden", "b": "plain"}])
+    page = person(serve(run), "lin").tab(f"/r/{run.name}/feedback")
+    page.locator("#second pre").wait_for()
+    odd, even = ("e", "E") if "u202e" in shown(page)["first"] else ("E", "e")
+    for key, begun in ((even, "plain"), (odd, "")):
+        page.keyboard.press(key)
+        assert page.locator("#ask textarea").input_value() == begun
+        assert ("from the beginning" in page.locator("#ask figcaption").all_text_contents()[key == "E"]) == (not begun)
+        page.keyboard.press("Escape")
+    page.keyboard.press(odd)
+    page.keyboard.press("Control+Enter")  # nothing was written
+    page.keyboard.press(odd)
+    page.keyboard.type("new")
+    press(page, "Control+Enter")
+    assert kept(run, page, 2).events[-1].facts["text"] == "new"
+
+
 def test_it_is_blind_and_the_order_is_by_lot(
     run: Live, serve: Callable[..., Served], client: Callable[..., Client]
 ) -> None:
@@ -146,7 +167,7 @@ def test_it_is_blind_and_the_order_is_by_lot(
         status, found = lin.json("GET", f"/api/r/{run.name}/feedback?by=lin-000000&kind=pair")
         assert status == 200
         for one in found["asks"]:
-            assert set(one) == {"item", "shown", "prompt", "first", "second"}
+            assert set(one) == {"item", "shown", "prompt", "first", "second", "spelled"}
             first += "a" in one["first"].removeprefix("this is ")
     assert 38 <= first <= 82  # of 120
     assert client(served, "rea").json("GET", f"/api/r/{run.name}/feedback?by=rea-000000")[0] == 403

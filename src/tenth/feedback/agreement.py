@@ -57,6 +57,8 @@ class Agreement:
             parts.append(f"{self.repeated_alike:,} of {_counted(self.repeats, 'repeat')} answered alike")
         if self.gold:
             parts.append(f"{self.gold_right:,} of {_counted(self.gold, 'known answer')} right")
+        if self.seconds is not None:
+            parts.append(f"half of them within {self.seconds:.1f} s")
         return "; ".join(parts)
 
 

@@ -75,16 +75,22 @@ VIEWS: Mapping[str, Callable[[Iterable[Event], Items], Iterator[Row]]] = {
 
 
 def _votes(told: Iterable[Event], items: Items) -> Iterator[tuple[str, list[str]]]:
+    told = list(told)
+    flagged = _flagged(told)
     said = answers(event for event in told if items[event.subject]["kind"] == "pair")
     for item in sorted(said):
-        given = list(said[item].values())
-        if "gold" not in items[item] and "flag" not in given:
-            yield item, given
+        if "gold" not in items[item] and item not in flagged:
+            yield item, list(said[item].values())
+
+
+def _flagged(told: Iterable[Event]) -> set[str]:
+    """Items that anybody flagged, be it when asked again."""
+    return {event.subject for event in told if event.event == "judged" and event.answer == "flag"}
 
 
 def _edits(told: Iterable[Event], items: Items) -> Iterator[tuple[str, Event]]:
     told = list(told)
-    flagged = {event.subject for event in told if event.event == "judged" and event.answer == "flag"}
+    flagged = _flagged(told)
     made = [event for event in told if event.event == "edited" and event.subject not in flagged]
     for event in sorted(made, key=lambda one: (one.subject, one.by, one.number)):
         item = items[event.subject]

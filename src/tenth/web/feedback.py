@@ -28,7 +28,8 @@ def _desk(room: Room) -> Desk:
 def asks(room: Room, name: str, said: dict[str, str]) -> dict[str, Any]:
     """The next items for the browser ``by`` of the person ``name``, and its place in the table.
 
-    ``without``: digests of items that it has already, separated by commas.
+    ``without``: digests of items that it has already, separated by commas. ``spelled`` names the texts that are not
+    shown as they are, because something in them cannot be shown, or for their length: no edit begins with these.
     """
     by, kind = said.get("by", ""), said.get("kind", "pair")
     _own(by, name)
@@ -45,7 +46,8 @@ def asks(room: Room, name: str, said: dict[str, str]) -> dict[str, Any]:
         item = desk.item(one.item)
         texts = {"text": item["text"]} if kind == "proposal" else {"prompt": item["prompt"], **_sides(item, one.shown)}
         shown = {part: plain(text, lines=True, limit=MOST_TEXT) for part, text in texts.items()}
-        found.append({"item": one.item, "shown": one.shown, **shown})
+        spelled = [part for part, text in texts.items() if shown[part] != text]
+        found.append({"item": one.item, "shown": one.shown, **shown, "spelled": spelled})
     return {"statement": STATEMENT, "number": number, "before": before, "stand": stand, "asks": found}
 
 

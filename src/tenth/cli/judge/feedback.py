@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import json
 import tomllib
+from collections.abc import Mapping
+from itertools import pairwise
 from pathlib import Path
 
 import click
 
 from tenth import charter as charters
-from tenth.charter import Charter
+from tenth.charter import Charter, Phase
 from tenth.cli import words
 from tenth.cli.find import find_run
 from tenth.cli.gate import changing
@@ -39,6 +41,14 @@ view_option = click.option(
     "--view", type=click.Choice(list(VIEWS)), default="dpo", show_default=True, help="Which data set."
 )
 output_option = click.option("-o", "--output", type=FILE, required=True, help="A .jsonl or .parquet file to write.")
+
+
+OURS = ("tenth-trainer", "tenth.trainer")
+"""Words of a phase's command before the verb of our trainer."""
+READ_BY: Mapping[str | None, str | None] = {
+    "pretrain": None, "sft": "sft", "dpo": "dpo", "kto": "kto", "selfplay": "grades",
+}  # fmt: skip
+"""Verb -> the view that a phase of it reads."""
 
 
 class AskFirst(click.Group):
@@ -177,7 +187,7 @@ def _write(rows: list[dict[str, object]], output: Path) -> None:
 
 @feedback_command.command("seal")
 @run_argument
-@view_option
+@click.option("--view", type=click.Choice(list(VIEWS)), help="Which data set; by default what the next tenth reads.")
 @click.option(
     "--tenths",
     type=click.IntRange(1),
@@ -188,7 +198,7 @@ def _write(rows: list[dict[str, object]], output: Path) -> None:
 @click.option("--keep", is_flag=True, help="Train on the batches that the recipe names already as well.")
 @note_option
 @signing_options
-def seal(run: str | None, view: str, tenths: int, keep: bool, note: str, how: Signing) -> int:
+def seal(run: str | None, view: str | None, tenths: int, keep: bool, note: str, how: Signing) -> int:
     """At a gate or after a halt: make a batch of what was judged, and sign the adjustment that hands it to training.
 
     The batch lies in the run's folder under its digest; the recipe's key feedback.batches names it, so every dossier
@@ -196,6 +206,7 @@ def seal(run: str | None, view: str, tenths: int, keep: bool, note: str, how: Si
     """
     found = changing.changeable(run, "adjusted", how)
     history = found.history
+    view = _read_by(history.tenth.phase, view)
     table = Table(found.path, history.run, people(history.charter))
     table.update()
     made = batch.Made(view, history.state.gate - tenths, table.counts)
@@ -205,6 +216,18 @@ def seal(run: str | None, view: str, tenths: int, keep: bool, note: str, how: Si
     said = f"{told}. {note}".strip(". ")[:MAX_NOTE]
     what = f"hands a batch of feedback to training: {told}"
     return changing.speak(found, "adjusted", what, said, patch, how)
+
+
+def _read_by(phase: Phase, wanted: str | None) -> str:
+    """The view that this phase reads, where it runs our trainer. Raises WrongInput for another: its lease would end."""
+    verb = next((after for word, after in pairwise(phase.command) if word in OURS), None)
+    view = READ_BY.get(verb, wanted or "dpo")
+    if view is None or wanted not in (None, view):
+        reads = f"reads '{view}'" if view else "reads no feedback"
+        do = f"'--view {view}' does" if view else "seal it at the last gate before a phase that does"
+        what = f"the next tenth is of phase '{phase.name}', whose '{verb}' {reads}"
+        raise WrongInput("no batch was made", what, do)
+    return view
 
 
 def _desk(run: str | None) -> tuple[Desk, Charter]:

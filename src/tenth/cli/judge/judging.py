@@ -89,10 +89,14 @@ class Judging:
         self._next()
 
     def _edit(self, side: str) -> None:
-        """In the person's own editor, and as plain text: an editor may obey what stands in a file."""
+        """In the person's own editor, and as plain text: an editor may obey what stands in a file.
+
+        A text that is not plain is written from the beginning: what stands for it on the screen is not what it says.
+        """
         assert self.ask
         assert self._live
-        seconds, before = self._seconds(), plain(self.texts[side == "second"], lines=True, limit=MOST_TEXT)
+        seconds, shown = self._seconds(), self.texts[side == "second"]
+        before = shown if plain(shown, lines=True, limit=MOST_TEXT) == shown else ""
         self._live.stop()
         with ordinary_keys():
             text = click.edit(before, require_save=True)

@@ -6,7 +6,7 @@ import { at, el, writing } from "./dom.js";
 import { frame } from "./frame.js";
 
 /**
- * @typedef {{item: string, shown: string, prompt?: string, first?: string, second?: string, text?: string}} Ask
+ * @typedef {{item: string, shown: string, prompt?: string, first?: string, second?: string, text?: string, spelled: string[]}} Ask
  * @typedef {{key: string, what: string, act: (pressed: number) => void}} Answer
  */
 
@@ -168,14 +168,15 @@ const edit = (side) => () => {
   if (!now || editing) return;
   editing = true;
   const judged = now;
+  const begun = judged.spelled.includes(side) ? "" : judged[side] ?? "";
   const text = /** @type {HTMLTextAreaElement} */ (el("textarea", { "aria-label": `Write ${side} as it should be`, rows: "12", maxlength: "16384", keydown: (/** @type {KeyboardEvent} */ event) => {
     if (event.key === "Escape") show();
     if (event.key !== "Enter" || !(event.ctrlKey || event.metaKey)) return;
-    if (text.value === judged[side] || !text.value.trim()) show();
+    if (text.value === begun || !text.value.trim()) show();
     else keep("edited", { side, shown: judged.shown, text: text.value });
   } }));
-  text.value = judged[side] ?? "";
-  at(side).replaceChildren(el("figcaption", {}, `${side}: write it as it should be. Ctrl+Enter keeps it, Esc does not.`), text);
+  text.value = begun;
+  at(side).replaceChildren(el("figcaption", {}, `${side}: write it as it should be${begun ? "" : ", from the beginning: not all of it can be shown"}. Ctrl+Enter keeps it, Esc does not.`), text);
   text.focus();
 };
 
