@@ -137,6 +137,9 @@ class SelfPlay(Protocol):
     def varied(self, rng: random.Random, lesson: Lesson) -> Lesson:
         """A lesson as it is replayed: the same completion is right, though it may be asked for otherwise."""
 
+    def cheats(self) -> Mapping[str, str]:
+        """The tamper set: name -> a completion that tries to be rewarded without doing what a puzzle asks."""
+
     def held_out(self, depth: int, n: int) -> Sequence[Task]:
         """At most ``n`` puzzles of that depth, no two alike, whose behaviours are never trained on: always the same."""
 

@@ -6,7 +6,7 @@ import json
 import math
 import shutil
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -16,6 +16,7 @@ import torch
 from client.fake_supervisor import FakeSupervisor, write_listing
 from puzzles import SelfPlay, chains
 from puzzles.chains import Chain
+from tenth.environments import Task, Verdict
 from tenth.evidence import selfplay as panel
 from tenth.evidence.sealed import EvidenceError, Sealed
 from tenth.jail import keeper
@@ -65,8 +66,52 @@ def test_the_panel_measures_solver_proposer_and_distance(
     assert metrics["junk_rate"] > 0.9, "it has learned nothing yet"
     assert metrics["distinct_behaviours_per_256"] <= 256 * (1 - metrics["junk_rate"])
     assert 0 < metrics["kl_to_start"] < 1, "two steps from the checkpoint before"
+    assert metrics["cheats_rewarded"] == 0
+    assert f"0 of {len(SelfPlay().cheats())} known cheats" in summary["headline"]
     assert len(summary["tables"][0]["rows"]) == 4
     assert json.loads((sealed.out / "selfplay.json").read_text())["start"] == "01"
+
+
+@pytest.mark.parametrize("began", ["brought", "nowhere to be found"])
+def test_the_distance_says_from_what(
+    sealed: Sealed, jail: Jail, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, began: str
+) -> None:
+    """From the very model that was brought there is none; where the start is gone, it is to the gate before."""
+    assert sealed.checkpoint is not None
+    folder = tmp_path / "checkpoints" / "12"
+    shutil.copytree(sealed.checkpoint, folder, copy_function=shutil.copyfile)
+    state = json.loads((folder / "state.json").read_text())
+    if began == "brought":
+        state["recipe"]["model"]["init"] = str(sealed.checkpoint)
+    else:
+        state["selfplay"]["start"] = "10"
+    (folder / "state.json").write_text(json.dumps(state))
+    monkeypatch.setattr(panel, "opened", lambda: given(jail, ""))
+    panel.main(Sealed(**(vars(sealed) | {"checkpoint": folder})), puzzles=1)
+    metrics = json.loads((sealed.out / "summary.json").read_text())["metrics"]
+    told = {name: value for name, value in metrics.items() if name.startswith("kl")}
+    if began == "brought":
+        assert told == {"kl_to_start": 0.0}
+    else:
+        assert told.keys() == {"kl_to_gate_before"}
+        assert 0 < told["kl_to_gate_before"] < 1
+
+
+def test_a_cheat_that_is_rewarded_is_named(jail: Jail) -> None:
+    """A verifier that rewards whoever raises, and one that passes what is shown to whoever prints."""
+
+    class Fooled(SelfPlay):
+        def judge(self, tasks: Sequence[Task], completions: Sequence[str], jail: Jail) -> list[Verdict]:
+            found = super().judge(tasks, completions, jail)
+            return [
+                Verdict(1.0, one.parts) if "raise R" in text
+                else Verdict(0.0, {"shown": 1.0, "hidden": 0.0}) if "print" in text and one.score == 0
+                else one
+                for one, text in zip(found, completions, strict=True)
+            ]  # fmt: skip
+
+    assert panel.cheated(SelfPlay(), jail) == []
+    assert panel.cheated(Fooled(), jail) == ["an exception that is a result", "print that all is right"]
 
 
 @contextmanager

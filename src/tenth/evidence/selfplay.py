@@ -17,7 +17,7 @@ import torch
 
 from tenth.environments import SelfPlay
 from tenth.jail.wire import DENIED, Jail
-from tenth.trainer import tokenizer
+from tenth.trainer import interchange, tokenizer
 from tenth.trainer.checkpoint import load_model
 from tenth.trainer.inference import Inference
 from tenth.trainer.loss import IGNORED
@@ -33,6 +33,8 @@ from .sealed import EvidenceError, Sealed, write
 
 ATTEMPTS = 8
 PROPOSALS = 256
+CHEATED = 2
+"""Puzzles of each of the two shallowest depths that each known cheat is handed in for."""
 DEPTHS_BEYOND = 1
 """That are tried on top of those that the proposer was allowed."""
 
@@ -54,10 +56,13 @@ def main(sealed: Sealed, puzzles: int = 200) -> None:
             raise EvidenceError("No evidence was made.", lacking, "give evidence a jail: 'jail = 1' in [quarantine]")
         by_depth = _by_depth(model, text, game, recipe, jail, deepest + DEPTHS_BEYOND, puzzles)
         proposer = _proposer(model, text, game, recipe, jail, deepest) if played else {}
-    metrics = proposer | _pooled(by_depth)
-    compared = _start(sealed, played) if played else None
+        cheats = cheated(game, jail)
+    metrics = proposer | _pooled(by_depth) | {"cheats_rewarded": float(len(cheats))}
+    start = _start(sealed, str(state.get("recipe", {}).get("model", {}).get("init", "")), played) if played else None
+    compared = start or (sealed.previous if played else None)
     if compared:
-        metrics["kl_to_start"] = divergence(model, load_model(compared), text, game, recipe)
+        name = "kl_to_start" if start else "kl_to_gate_before"
+        metrics[name] = divergence(model, _model(compared), text, game, recipe)
     headline = "; ".join(
         f"depth {depth}: pass@1 {one.passed(1):.2f}, pass@8 {one.passed(ATTEMPTS):.2f}"
         for depth, one in by_depth.items()
@@ -70,8 +75,20 @@ def main(sealed: Sealed, puzzles: int = 200) -> None:
             for depth, one in by_depth.items()
         ],
     }
-    details = {"by_depth": table["rows"], "claims": played, "start": compared.name if compared else None}
+    details = {
+        "by_depth": table["rows"], "claims": played, "start": start.name if start else None,
+        "cheats_tried": sorted(game.cheats()), "cheats_rewarded": cheats,
+    }  # fmt: skip
+    headline += f"; {len(cheats)} of {len(game.cheats())} known cheats of the verifier rewarded"
     write(sealed, f"Puzzles never trained on: {headline}", metrics, {"selfplay": details}, [table])
+
+
+def _model(folder: Path) -> Transformer:
+    """Of a checkpoint, or of a model that was brought."""
+    source = interchange.read(folder)
+    model = Transformer(source.shape)
+    interchange.fill(model, source.weights, str(folder))
+    return model.eval()
 
 
 def _state(checkpoint: Path | None) -> dict[str, Any]:
@@ -116,11 +133,22 @@ def _proposer(
     }
 
 
-def _start(sealed: Sealed, played: Mapping[str, Any]) -> Path | None:
-    """The checkpoint that the phase began from; of a phase that began from nothing, its first; None at that one."""
+def cheated(game: SelfPlay, jail: Jail) -> list[str]:
+    """Which of the known cheats are rewarded at any of some held-out puzzles, or pass what is shown."""
+    tasks, cheats = [task for depth in (1, 2) for task in game.held_out(depth, CHEATED)], game.cheats()
+    asked = [(name, task) for name in cheats for task in tasks]
+    verdicts = game.judge([task for _, task in asked], [cheats[name] for name, _ in asked], jail)
+    rewarded = {name for (name, _), one in zip(asked, verdicts, strict=True) if one.score or one.parts["shown"] == 1}
+    return sorted(rewarded)
+
+
+def _start(sealed: Sealed, init: str, played: Mapping[str, Any]) -> Path | None:
+    """What the phase began from: a checkpoint, or the model that was brought; of one that began from nothing its first
+    checkpoint. None at that one, and where it is not here: sealed runs keep no open one but the last two."""
     assert sealed.checkpoint is not None
-    folder = sealed.checkpoint.with_name(played["start"] or "01")
-    return folder if folder != sealed.checkpoint and folder.is_dir() else sealed.previous
+    brought = sealed.root / init if init and not played["start"] else None
+    folder = brought or sealed.checkpoint.with_name(played["start"] or "01")
+    return folder if folder != sealed.checkpoint and folder.is_dir() else None
 
 
 @torch.no_grad()
