@@ -48,6 +48,23 @@ def test_without_enough_grades_every_proposal_gets_the_same_score() -> None:
     assert only[0] == only[1] > 0.9
 
 
+def test_what_people_call_unsafe_is_worth_nothing() -> None:
+    rng = random.Random(3)
+    guide, rest = Guide(graded(rng, 40)), graded(rng, 200)
+    scores = guide.grade([str(row["proposal"]) for row in rest])
+    unsafe = [score for score, row in zip(scores, rest, strict=True) if row["unsafe"]]
+    others = [score for score, row in zip(scores, rest, strict=True) if not row["unsafe"]]
+    assert len(unsafe) > 20
+    assert unsafe.count(0.0) > 0.9 * len(unsafe), "nobody graded these"
+    assert others.count(0.0) < 0.1 * len(others)
+    two = [
+        {"proposal": "a(x)", "useful": 0, "junk": 0, "unsafe": 1},
+        {"proposal": "b", "useful": 1, "junk": 0, "unsafe": 0},
+    ]
+    bad, good = Guide(two).grade(["a(x)", "a(y)"])
+    assert bad == 0 < good, "from so few nothing follows for others"
+
+
 def test_it_needs_nothing_of_the_core() -> None:
     script = "import sys, tenth.feedback.guide; print(*[name for name in sys.modules if name.startswith('tenth.')])"
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True, timeout=60)

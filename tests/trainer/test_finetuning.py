@@ -18,13 +18,14 @@ from safetensors.torch import load_file
 
 from client.fake_supervisor import FakeSupervisor, Outcome, write_listing
 from core.live import PYTHON, Live
+from tenth.client import Run
 from tenth.evidence import bpb, completions
 from tenth.evidence.sealed import Sealed, read_sealed
 from tenth.trainer import checkpoint, tokenizer
 from tenth.trainer.errors import CheckpointError, DivergenceError, RecipeError, TrainerError
 from tenth.trainer.generate import complete
 from tenth.trainer.held_out import held_out_answers, held_out_texts
-from trainer.tiny import TINY
+from trainer.tiny import TINY, dying
 
 Supervise = Callable[..., FakeSupervisor]
 Json = dict[str, Any]
@@ -113,6 +114,21 @@ def test_an_epoch_in_tenths_is_the_epoch_in_one(begin: Any, phase: str, recipe: 
     losses = [frame["loss"] for frame in outcome.of("progress") if frame["loss"] is not None]
     assert losses[-1] < losses[0]
     assert not list(whole.work.rglob("*.safetensors"))  # no weights lie about after a tenth
+
+
+@pytest.mark.parametrize("phase", ["sft", "dpo", "kto"])
+def test_cut_off_in_the_middle_of_a_tenth_it_ends_the_same(
+    begin: Any, phase: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    quiet, cut = begin(phase, "quiet", of=2), begin(phase, "cut", of=2)
+    for supervisor in (quiet, quiet, cut):
+        here(supervisor)
+    with monkeypatch.context() as patched:
+        patched.setattr(Run, "report", dying(Run.report, after=1))
+        with pytest.raises(RuntimeError, match="cut off"):
+            here(cut)
+    here(cut)
+    assert weights(quiet) == weights(cut)
 
 
 def test_the_reference_reads_a_pair_once_for_all_epochs(begin: Any) -> None:

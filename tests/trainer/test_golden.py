@@ -129,12 +129,16 @@ def test_sft(folder: Path, tmp_path: Path) -> None:
     assert_golden(mine, theirs(folder, "SFT", ANSWERS, tmp_path, completion_only_loss=True, max_length=64))
 
 
-def test_dpo(folder: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize("share", [1.0, 0.75])
+def test_dpo(folder: Path, tmp_path: Path, share: float) -> None:
+    """TRL has no shares of votes: a pair that three of four voted for is three pairs there, and one turned round."""
     packs = packs_of([list(sequences("dpo", PAIRS))], 4, TEXT.separator)
     reference = sides(answer_log_probs(interchange.read(folder).model(), 8, *packs), count=4).detach()
     recipe = PreferenceRecipe(beta=BETA)
-    mine = ours(folder, lambda model: Pairs(model, recipe)(*packs, torch.ones(1, len(PAIRS)), reference))
-    assert_golden(mine, theirs(folder, "DPO", PAIRS, tmp_path, beta=BETA, max_length=64))
+    mine = ours(folder, lambda model: Pairs(model, recipe)(*packs, torch.full((1, len(PAIRS)), share), reference))
+    turned = [{"prompt": row["prompt"], "chosen": row["rejected"], "rejected": row["chosen"]} for row in PAIRS]
+    votes = PAIRS if share == 1 else [*PAIRS * 3, *turned]
+    assert_golden(mine, theirs(folder, "DPO", votes, tmp_path, beta=BETA, max_length=64))
 
 
 def test_a_prompt_that_is_read_once_for_both_answers_changes_nothing(folder: Path) -> None:

@@ -10,6 +10,7 @@ import tomllib
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -20,18 +21,22 @@ from house.repo import ROOT
 from puzzles import SelfPlay, chains
 from puzzles.chains import Chain
 from tenth.client import Run
-from tenth.environments import Finding, Lesson, Proposal
+from tenth.environments import Finding, Lesson, Proposal, Task, Verdict
 from tenth.environments import SelfPlay as Game
 from tenth.jail import keeper
 from tenth.jail.wire import DENIED, Jail
+from tenth.trainer import checkpoint
 from tenth.trainer.errors import TrainerError
+from tenth.trainer.flops import flop_per_token
+from tenth.trainer.loop import update
 from tenth.trainer.loss import token_log_probs
 from tenth.trainer.recipe import SelfPlayRecipe, recipe_from
 from tenth.trainer.selfplay import load_game, selfplay
 from tenth.trainer.selfplay_memory import Memory, learnability
 from tenth.trainer.selfplay_player import begin, rows
+from tenth.trainer.selfplay_policy import policy_gradients
 from tenth.trainer.selfplay_round import Round
-from trainer.tiny import TINY
+from trainer.tiny import TINY, dying
 
 RECIPE = TINY.replace("context = 32", "context = 320").replace('"bytes"', '"bpe"\nvocabulary = 400') + (
     '[selfplay]\nenv = "puzzles"\nsteps = 12\nwarm = 2\nevery = 3\nproposals = 8\npuzzles = 3\nattempts = 2\n'
@@ -261,6 +266,35 @@ def test_a_round_counts_what_was_new_of_the_deepest(game: Game, jail: Jail) -> N
     assert second == 0
 
 
+@pytest.mark.parametrize("unsafe", ["nothing", "what is proposed", "how it is solved", "what is written in its place"])
+def test_what_people_would_call_unsafe_is_neither_learned_nor_composed(game: Game, jail: Jail, unsafe: str) -> None:
+    wordy = DOUBLE.replace("    x = sorted(x)\n", "    x = sorted(x)\n    x = x + []\n")
+    bad = {"nothing": "", "what is proposed": wordy, "how it is solved": DOUBLE}.get(unsafe, REVERSED)
+
+    def write(prompts: Sequence[str]) -> list[str]:
+        if prompts and prompts[0].startswith("# propose"):
+            return [wordy if "takes: list" in one else "def f(x): return 1" for one in prompts]
+        return [(DOUBLE, REVERSED)[number % 2] for number in range(len(prompts))]
+
+    one = a_round(game, jail, write, proposals=12)
+    one.guide = lambda sources: [float(source != bad) for source in sources]
+    one.memory.cap = 4
+    one.play()
+    learned = [lesson.completion.partition("def ")[2] for lesson in one.memory.lessons]
+    kept = [proposal.source for proposal in one.memory.earlier()]
+    wanted = {
+        "nothing": {DOUBLE, REVERSED}, "what is proposed": set(),
+        "how it is solved": {wordy, REVERSED}, "what is written in its place": {DOUBLE},
+    }[unsafe]  # fmt: skip
+    asked = [lesson for lesson in one.memory.lessons if lesson.prompt.startswith("# induce")]
+    assert {"def " + one.completion.partition("def ")[2] for one in asked} == wanted
+    assert bad.partition("def ")[2] not in learned or not bad
+    assert bad not in kept
+    sound = one.memory.counts["proposals"] - one.memory.counts["junk"]
+    refused = {"what is proposed": sound, "what is written in its place": 1}
+    assert one.memory.counts.get("unsafe", 0) == refused.get(unsafe, 0)
+
+
 def test_a_replayed_puzzle_shows_its_examples_in_another_order_and_sometimes_one_less(game: Game) -> None:
     rng = random.Random(3)
     lessons = game.worked(rng, 120)
@@ -401,6 +435,74 @@ def test_an_epoch_in_tenths_is_the_epoch_in_one(supervise: Supervise, jail: Jail
     memory = json.loads(contents(parts)["memory"])
     assert memory["rounds"] == 4
     assert memory["lessons"]
+
+
+def test_cut_off_in_the_middle_of_a_tenth_it_ends_the_same(
+    supervise: Supervise, jail: Jail, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Behind a round and a step, and nothing of it is in the checkpoint that the next lease begins from."""
+
+    def here(run: Run) -> None:
+        selfplay(run, time.monotonic(), jail)
+
+    quiet, cut = supervise("quiet", RECIPE, of=2), supervise("cut", RECIPE, of=2)
+    for supervisor in (quiet, quiet, cut):
+        supervisor.in_this_process(here)
+    with monkeypatch.context() as patched:
+        patched.setattr(Run, "report", dying(Run.report, after=2))
+        with pytest.raises(RuntimeError, match="cut off"):
+            cut.in_this_process(here)
+    cut.in_this_process(here)
+    assert contents(quiet) == contents(cut)
+
+
+def test_what_is_written_counts_as_compute(supervise: Supervise, jail: Jail, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A third of what training costs a token: there is no backward pass."""
+    said: list[dict[str, float]] = []
+    monkeypatch.setattr(Run, "report", lambda _, **facts: said.append(facts))
+    one = supervise("run", RECIPE, of=1)
+    one.in_this_process(lambda run: selfplay(run, time.monotonic(), jail))
+    assert one.resume is not None
+    cost = flop_per_token(checkpoint.load(one.resume, optimizer=False).shape)
+    more = [facts["flop"] - cost * facts["tokens"] for facts in said]
+    assert [step for step, flop in enumerate(more) if flop] == [2, 5, 8, 9, 10, 11], "rounds, and policy gradients"
+    assert more[2] > cost // 3 * 8 * 20, "eight proposals and more, each after a prompt"
+    assert more[2] % (cost // 3) == 0
+
+
+class Even:
+    """An environment whose puzzles want anything that begins with an even byte."""
+
+    deepest, words = 1, ""
+
+    def judge(self, tasks: Sequence[Task], completions: Sequence[str], jail: Jail) -> list[Verdict]:
+        return [Verdict(float(text.encode()[:1] != b"" and text.encode()[0] % 2 == 0)) for text in completions]
+
+
+def test_policy_gradients_raise_the_reward(tmp_path: Path, jail: Jail) -> None:
+    recipe = recipe_from(
+        tomllib.loads(TINY.replace("batch = 4", "batch = 32") + '[selfplay]\nenv = "none"\nattempts = 8\ntokens = 3\n')
+    )
+    even: Any = Even()
+    player = begin(recipe, even, 1, 1, tmp_path)
+    player.memory.pose(Task("t", "which?", 0, {}), 1.0)
+    rewards = []
+    for step in range(40):
+        reward, tokens = policy_gradients(player, jail, player.random("step", step))
+        assert tokens >= 32 * 6
+        rewards.append(reward)
+        update(player, reward, 1.0)
+    assert sum(rewards[:4]) / 4 < 0.7
+    assert sum(rewards[-4:]) / 4 > 0.9
+
+
+def test_another_shape_than_the_model_has_is_refused(supervise: Supervise, jail: Jail) -> None:
+    first = supervise("run", RECIPE, of=12)
+    first.in_this_process(lambda run: selfplay(run, time.monotonic(), jail))
+    assert first.resume is not None
+    wide = recipe_from(tomllib.loads(RECIPE.replace("width = 32", "width = 64")))
+    with pytest.raises(TrainerError, match="width 32 there and 64 in the recipe"):
+        begin(wide, SelfPlay(), 1, 1, first.root, first.resume)
 
 
 def test_a_phase_begins_from_the_weights_of_the_one_before(supervise: Supervise, jail: Jail) -> None:

@@ -37,15 +37,23 @@ class Guide:
     def __init__(self, rows: Sequence[Row]) -> None:
         """``rows`` have ``proposal`` and the number of people who called it ``useful``, ``junk`` and ``unsafe``."""
         texts = [str(row["proposal"]) for row in rows]
+        self._called_unsafe = {str(row["proposal"]) for row in rows if _share(row, "unsafe") >= 0.5}
+        self._few = len(rows) < FEWEST
         self._features = Scaled([features(text) for text in texts])
         self._useful = _fit(self._features.of(texts), np.array([_share(row, "useful") for row in rows]))
         self._unsafe = _fit(self._features.of(texts), np.array([_share(row, "unsafe") for row in rows]))
 
     def grade(self, proposals: Sequence[str]) -> list[float]:
-        """The chance that people call it useful, times the chance that nobody calls it unsafe."""
+        """The chance that people call it useful, times the chance that nobody calls it unsafe.
+
+        0 for what half of its graders called unsafe, and, with enough grades, for what is likelier unsafe than not.
+        """
         inputs = self._features.of(proposals)
-        found = _chance(inputs, self._useful) * (1 - _chance(inputs, self._unsafe))
-        return [float(one) for one in found]
+        unsafe = _chance(inputs, self._unsafe)
+        worth = _chance(inputs, self._useful) * (1 - unsafe)
+        if not self._few:
+            worth[unsafe >= 0.5] = 0.0
+        return [0.0 if text in self._called_unsafe else float(one) for text, one in zip(proposals, worth, strict=True)]
 
 
 def left_out(rows: Sequence[Row], parts: int = 5) -> tuple[int, int]:

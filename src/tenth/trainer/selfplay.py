@@ -46,7 +46,7 @@ def load_game(recipe: Recipe, root: Path) -> SelfPlay:
     """The environment that the recipe names, from where Python finds it or the run's root. Raises RecipeError."""
     name, place = recipe.selfplay.env, str(root / "environments")
     if place not in sys.path:
-        sys.path.append(place)
+        sys.path.insert(0, place)  # what the charter names is what is used, whatever else has its name
     try:
         game: SelfPlay = importlib.import_module(name).SelfPlay()
     except (ImportError, AttributeError, ValueError) as error:
@@ -73,9 +73,9 @@ def train(run: Run, player: Player, jail: Jail, began: float) -> None:
             print(f"first step {time.monotonic() - began:.2f} s after the process began", flush=True)
             first = False
         run.report(
-            loss=done.loss, tokens=done.tokens, flop=cost * done.tokens, grad_norm=done.norm, lr_scale=scale,
-            tokens_per_second=done.tokens / (time.monotonic() - before), skipped=player.skipped,
-            depth=player.memory.cap, **player.memory.counts,
+            loss=done.loss, tokens=done.tokens, flop=cost * done.tokens + cost // 3 * done.wrote,
+            grad_norm=done.norm, lr_scale=scale, tokens_per_second=done.tokens / (time.monotonic() - before),
+            skipped=player.skipped, depth=player.memory.cap, **player.memory.counts,
         )  # fmt: skip
         if run.wants_samples:
             send_samples(player, run)
@@ -89,11 +89,14 @@ class Step:
     loss: float
     norm: float
     tokens: int
+    """Learned from."""
+    wrote: int
+    """Read and written before it, which costs a third as much each."""
 
 
 def advance(player: Player, jail: Jail, step: int, scale: float) -> Step:
     """One step, with the round before it where one is due."""
-    p = player.recipe.selfplay
+    p, wrote = player.recipe.selfplay, player.wrote
     playing = step >= p.warm and p.proposer != "none"
     if playing and (step - p.warm) % p.every == 0:
         rng = player.random("round", step)
@@ -102,11 +105,11 @@ def advance(player: Player, jail: Jail, step: int, scale: float) -> Step:
     rng = player.random("step", step)
     if playing and step >= player.steps * (1 - p.policy) and player.memory.puzzles:
         reward, tokens = policy_gradients(player, jail, rng)
-        return Step(1 - reward, update(player, reward, scale), tokens)
+        return Step(1 - reward, update(player, reward, scale), tokens, player.wrote - wrote)
     batch = player.packed(drawn(player, rng, playing))
     nats = player.backward(*batch)
     assert nats is not None, "a lesson without a completion"
-    return Step(nats, update(player, nats, scale), batch[0].numel())
+    return Step(nats, update(player, nats, scale), batch[0].numel(), player.wrote - wrote)
 
 
 def drawn(player: Player, rng: random.Random, playing: bool) -> Sequence[Lesson]:

@@ -63,6 +63,7 @@ class Player:
     skipped: int = 0
     shards: Shards | None = None
     guide: Score | None = None  # what people think of proposals, if they graded any
+    wrote: int = 0  # tokens of prompts and of what was written after them, in this lease
 
     def random(self, what: str, step: int) -> random.Random:
         """Random numbers of one step: the same whoever was interrupted in between."""
@@ -87,7 +88,13 @@ class Player:
         """Writes after prompts, with the weights as they are now."""
         inference, p = Inference(self.model), self.recipe.selfplay
         generator = torch.Generator(device=inference.device).manual_seed(seed)
-        return lambda prompts: written(inference, self.text, prompts, p.tokens, p.temperature, generator)
+
+        def write(prompts: Sequence[str]) -> list[str]:
+            texts = written(inference, self.text, prompts, p.tokens, p.temperature, generator)
+            self.wrote += sum(map(len, self.text.encode([*prompts, *texts])))
+            return texts
+
+        return write
 
     def begins(self, prompts: Sequence[str]) -> list[list[int]]:
         """Prompts as rows of tokens, the separator before each."""
@@ -156,7 +163,7 @@ def begin(recipe: Recipe, game: SelfPlay, seed: int, epochs: int, root: Path, be
     if folder := before or brought:
         source = interchange.read(folder)
         text = tokenizer.from_file(folder / "tokenizer.json")
-        master = Transformer(source.shape)
+        master = Transformer(shape(recipe, source.shape.vocabulary))
         interchange.begin(master, source, folder / "tokenizer.json", recipe.model.init_sha256 if brought else "")
     else:
         text = _trained(recipe, game)

@@ -34,6 +34,7 @@ def policy_gradients(player: Player, jail: Jail, rng: random.Random) -> tuple[fl
     ended = [one if len(one) == p.tokens else [*one, separator] for one in texts]
     inputs, targets = rows(list(zip(prompts, ended, strict=True)), separator)
     inputs, targets = inputs.to(inference.device), targets.to(inference.device)
+    player.wrote += sum(map(len, [*prompts, *texts]))
     log_probs = token_log_probs(player.model(inputs), player.model.lm_head.weight, targets)
     worth = advantages(rewards.view(-1, p.attempts)).flatten().to(inference.device)
     grpo_loss(log_probs, log_probs.detach(), worth, targets != IGNORED, p.tokens + 1).backward()  # type: ignore[no-untyped-call]

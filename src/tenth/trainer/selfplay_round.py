@@ -19,7 +19,7 @@ from .selfplay_memory import Memory, learnability, shortest
 Write = Callable[[Sequence[str]], list[str]]
 """What the model writes after each prompt."""
 Score = Callable[[Sequence[str]], list[float]]
-"""How likely people call each program useful, and not unsafe: from 0 to 1."""
+"""How likely people call each program useful, and not unsafe: from 0 to 1. 0: it is not learned from at all."""
 Fits = Callable[[Lesson], bool]
 """Whether prompt and completion have room in the model's context."""
 
@@ -115,9 +115,16 @@ class Round:
         return [fresh[place] for place in sorted(range(len(fresh)), key=lambda place: -drawn[place])]
 
     def _is_new(self, finding: Finding) -> bool:
-        """Sound, not too deep, and doing what nothing known does."""
+        """Sound, not too deep, doing what nothing known does, and nothing that people would call unsafe."""
         known = finding.behaviour in self.memory.known
-        return finding.sound and not known and finding.depth <= self.memory.cap and self._has_room(finding)
+        fits = finding.sound and not known and finding.depth <= self.memory.cap and self._has_room(finding)
+        if fits and not self._is_safe(finding.proposal.source):
+            self.memory.count(unsafe=1)
+            return False
+        return fits
+
+    def _is_safe(self, source: str) -> bool:
+        return self.guide is None or self.guide([source])[0] > 0
 
     def _has_room(self, finding: Finding) -> bool:
         return self.fits(self.game.solution(finding, finding.proposal.source))
@@ -128,7 +135,7 @@ class Round:
         """The shortest program that solves it, the proposer's own included, and what else it teaches."""
         right = [text for text, verdict in zip(texts, verdicts, strict=True) if verdict.score == 1]
         solved = [self.game.hindsight(task, text).source for text in right]
-        best = shortest([finding.proposal.source, *solved])
+        best = shortest([finding.proposal.source, *filter(self._is_safe, solved)])
         fared = finding.depth, len(solved), len(texts)
         self._learn(self.game.solution(finding, best), *fared)
         self.memory.pose(task, learnability(len(solved), len(texts), self.memory.rate(finding.depth)))
