@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import stat
 from pathlib import Path
@@ -187,6 +188,29 @@ def test_check_refuses_what_cannot_start(shell: Shell) -> None:
     assert "evidence 'size' cannot start" in done.err
     (shell.folder / "recipe.toml").unlink()
     assert "the recipe recipe.toml is not beside it" in shell("check").err
+
+
+@pytest.mark.parametrize(
+    ("verb", "recipe", "said"),
+    [
+        ("pretrain", "[optim]\nlearning_rate = 0.1\n", "optim.learning_rate"),
+        ("pretrain", "[model]\ndepth = 2\n", ""),
+        ("dpo", "[model\n", "the recipe recipe.toml of phase"),
+        ("selfplay", '[selfplay]\nenv = "puzzles"\n', "write 'jail = 1' in [quarantine]"),
+    ],
+)
+def test_check_reads_the_recipes_of_our_own_trainer(shell: Shell, verb: str, recipe: str, said: str) -> None:
+    """What its first tenth would refuse is refused before anyone has consented to anything."""
+    write_project(shell)
+    (shell.folder / "recipe.toml").write_text(recipe)
+    path = shell.folder / "charter.toml"
+    command = re.compile(r"(?m)^command = .*steady\.py.*$")
+    text = command.sub(f'command = ["tenth-trainer", "{verb}", "recipe.toml"]', path.read_text())
+    assert "tenth-trainer" in text
+    path.write_text(text)
+    done = shell("check")
+    assert done.code == (1 if said else 0), done
+    assert said in done.err
 
 
 # --- which run, completion -------------------------------------------------------------------------------------------

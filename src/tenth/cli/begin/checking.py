@@ -13,7 +13,7 @@ import click
 from tenth import charter as charters
 from tenth import peak
 from tenth.charter import LEVELS, Charter, Phase
-from tenth.cli import words
+from tenth.cli import ours, words
 from tenth.cli.begin import advice
 from tenth.cli.begin.beginning import PURPOSE
 from tenth.cli.options import json_option
@@ -24,6 +24,8 @@ from tenth.gate.sealing import data_files
 from tenth.probes.outside import LEFT_OPEN, Probe, held, probe
 from tenth.quarantine import leash, sandbox
 from tenth.sanitise import plain
+from tenth.trainer.errors import RecipeError
+from tenth.trainer.recipe import load_recipe
 
 ALWAYS = (
     "no privileges gained, no capabilities, no core dumps",
@@ -80,7 +82,24 @@ def load(path: Path) -> Charter:
             raise BadCharter(
                 "the charter is refused", f"the recipe {phase.recipe} is not beside it", "'tenth init' writes one"
             )
+        if verb := ours.verb(phase):
+            _readable(path.resolve().parent / phase.recipe, phase, verb, agreed.quarantine.jail)
     return agreed
+
+
+def _readable(recipe: Path, phase: Phase, verb: str, jail: int) -> None:
+    """Our trainer would refuse it at its first tenth, when everyone has consented to all that comes before."""
+    try:
+        load_recipe(recipe)
+    except RecipeError as error:
+        raise BadCharter(
+            f"the recipe {phase.recipe} of phase '{phase.name}' is refused", error.found, error.do
+        ) from None
+    if verb == "selfplay" and not jail:
+        found = f"phase '{phase.name}' runs what a model writes, and no jail is given"
+        raise BadCharter(
+            "the charter is refused", found, "write 'jail = 1' in [quarantine], or 2 where there are cores"
+        )
 
 
 def startable(agreed: Charter, found: list[Probe]) -> None:

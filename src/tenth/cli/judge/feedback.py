@@ -5,14 +5,13 @@ from __future__ import annotations
 import json
 import tomllib
 from collections.abc import Mapping
-from itertools import pairwise
 from pathlib import Path
 
 import click
 
 from tenth import charter as charters
 from tenth.charter import Charter, Phase
-from tenth.cli import words
+from tenth.cli import ours, words
 from tenth.cli.find import find_run
 from tenth.cli.gate import changing
 from tenth.cli.live.screen import on_terminal
@@ -43,8 +42,6 @@ view_option = click.option(
 output_option = click.option("-o", "--output", type=FILE, required=True, help="A .jsonl or .parquet file to write.")
 
 
-OURS = ("tenth-trainer", "tenth.trainer")
-"""Words of a phase's command before the verb of our trainer."""
 READ_BY: Mapping[str | None, str | None] = {
     "pretrain": None, "sft": "sft", "dpo": "dpo", "kto": "kto", "selfplay": "grades",
 }  # fmt: skip
@@ -220,7 +217,7 @@ def seal(run: str | None, view: str | None, tenths: int, keep: bool, note: str, 
 
 def _read_by(phase: Phase, wanted: str | None) -> str:
     """The view that this phase reads, where it runs our trainer. Raises WrongInput for another: its lease would end."""
-    verb = next((after for word, after in pairwise(phase.command) if word in OURS), None)
+    verb = ours.verb(phase)
     view = READ_BY.get(verb, wanted or "dpo")
     if view is None or wanted not in (None, view):
         reads = f"reads '{view}'" if view else "reads no feedback"
