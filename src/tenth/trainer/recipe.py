@@ -35,7 +35,7 @@ class ModelRecipe:
     context: int = 256  # tokens
     rope_base: float = 10_000.0
     tied: bool = False  # one matrix for embedding and head
-    init: str = ""  # a folder in Hugging Face's layout to begin from, below the run's root; "": random weights
+    init: str = ""  # a folder in Hugging Face's layout to begin from, below the charter's folder; "": random
     init_sha256: str = ""  # which weights those must be, as `tenth convert` says it; "": any
 
 
@@ -76,7 +76,7 @@ class ScheduleRecipe:
 
 @dataclass(frozen=True)
 class TrainRecipe:
-    batch: int = 0  # sequences of `context` tokens a step; 0: as many as make 512 x depth tokens
+    batch: int = 0  # sequences, pairs, answers or lessons a step; 0: 512 x depth / context
     precision: str = "auto"  # "auto", "bfloat16" or "float32" arithmetic; master weights are always float32
     device: str = "auto"  # "auto", "cpu" or "cuda"
     threads: int = 0  # 0: as many as this process may use
@@ -116,18 +116,18 @@ class SelfPlayRecipe:
     env: str = ""  # the Python module whose `SelfPlay` is played; the phase needs one
     proposer: str = "model"  # or "random" draws, "given" worked examples, or "none": no rounds at all
     steps: int = 2000
-    warm: int = 0  # of these, the first ones learn from worked examples alone
+    warm: int = 0  # the phase's first steps learn from worked examples alone
     every: int = 32  # steps from one round to the next
     proposals: int = 256  # of a round
     composed: float = 0.5  # share of them that is put together from earlier programs
     puzzles: int = 16  # of a round, at most
     attempts: int = 4  # at each of them
-    depth: int = 3  # steps that a program may have, to begin with
+    depth: int = 3  # operations that a program may have, to begin with
     tokens: int = 96  # that a program may have, its plan included
     temperature: float = 1.0
     buffer: int = 32768  # lessons that are replayed: those that teach most
     anchor: float = 0.25  # share of worked examples in every batch
-    policy: float = 0.0  # share of the epoch's steps, its last ones, that follow the policy gradient
+    policy: float = 0.0  # share of the phase's steps, its last ones, that follow the policy gradient
 
 
 @dataclass(frozen=True)

@@ -43,7 +43,7 @@ def selfplay(run: Run, began: float, jail: Jail | None = None) -> bool:
 
 
 def load_game(recipe: Recipe, root: Path) -> SelfPlay:
-    """The environment that the recipe names, from where Python finds it or the run's root. Raises RecipeError."""
+    """The environment that the recipe names, from beside the charter or where Python finds it. Raises RecipeError."""
     name, place = recipe.selfplay.env, str(root / "environments")
     if place not in sys.path:
         sys.path.insert(0, place)  # what the charter names is what is used, whatever else has its name
@@ -123,10 +123,11 @@ def drawn(player: Player, rng: random.Random, playing: bool) -> Sequence[Lesson]
 
 
 def send_samples(player: Player, run: Run) -> None:
-    """Show the watchers a proposal, and an attempt at a puzzle, as the master weights write them now."""
+    """Show the watchers a proposal, and two attempts at one puzzle, as the master weights write them now."""
     rng = player.random("samples", run.position)
     (finding,) = player.game.given(rng, 1)
-    asked = [player.game.invitation(rng, player.memory.cap).prompt, player.game.puzzle(finding).prompt]
+    puzzle = player.game.puzzle(finding).prompt
+    asked = [player.game.invitation(rng, player.memory.cap).prompt, puzzle, puzzle]  # two can be compared
     sampling = player.recipe.sample
     prompts = [*run.prompts, *asked]
     told = with_surprisal(player.master, player.text, prompts, sampling, rng.getrandbits(48))
