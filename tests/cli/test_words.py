@@ -8,13 +8,17 @@ import re
 import shutil
 import stat
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 
 from cli.conftest import Shell, write_project
 from tenth import keyfile
 from tenth.cli.begin.beginning import PURPOSE
+from tenth.cli.gate.changing import _still_readable
 from tenth.cli.verbs import VERBS
+from tenth.errors import WrongInput
 from tenth.keys import SigningKey
 
 
@@ -211,6 +215,29 @@ def test_check_reads_the_recipes_of_our_own_trainer(shell: Shell, verb: str, rec
     done = shell("check")
     assert done.code == (1 if said else 0), done
     assert said in done.err
+
+
+@pytest.mark.parametrize(
+    ("command", "settings", "said"),
+    [
+        (["tenth-trainer", "dpo", "r.toml"], {"optim.scale": "much"}, "optim.scale"),
+        (["tenth-trainer", "dpo", "r.toml"], {"train.batch": -1}, "train.batch"),
+        (["tenth-trainer", "dpo", "r.toml"], {"optim.scale": 0.5}, ""),
+        (["python", "mine.py"], {"optim.scale": "much"}, ""),
+    ],
+)
+def test_an_adjustment_that_our_own_trainer_would_refuse_is_refused(
+    tmp_path: Path, command: list[str], settings: dict[str, Any], said: str
+) -> None:
+    (tmp_path / "recipe.toml").write_text("[optim]\nscale = 1.0\n")
+    phase = SimpleNamespace(name="p", command=command)
+    history = SimpleNamespace(recipe_file=lambda: "recipe.toml", tenth=SimpleNamespace(phase=phase))
+    found: Any = SimpleNamespace(path=tmp_path, history=history)
+    if not said:
+        _still_readable(found, {"recipe": settings})
+        return
+    with pytest.raises(WrongInput, match=said):
+        _still_readable(found, {"recipe": settings})
 
 
 # --- which run, completion -------------------------------------------------------------------------------------------

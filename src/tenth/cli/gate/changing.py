@@ -11,16 +11,18 @@ from typing import Any
 
 import click
 
-from tenth.cli import words
+from tenth.cli import ours, words
 from tenth.cli.find import find_run
 from tenth.cli.gate import drilled, signing
 from tenth.cli.options import Signing, note_option, run_argument, signing_options
 from tenth.cli.replay import Replay
 from tenth.drills import answers
 from tenth.errors import Unlawful, WrongInput
-from tenth.gate.adjustment import check_patch
+from tenth.gate.adjustment import check_patch, patched_recipe
 from tenth.sanitise import plain
 from tenth.state import TABLE
+from tenth.trainer.errors import RecipeError
+from tenth.trainer.recipe import recipe_from
 
 
 @click.command("adjust")
@@ -54,6 +56,7 @@ def adjust_command(
             raise WrongInput("this adjustment is refused", f"there is no evidence '{name}'", f"known are: {listed}")
     if not new_key:
         _known_keys(found, patch.get("recipe", {}))
+    _still_readable(found, patch)
     what = f"adjusts: {words.patch_words(patch)}"
     return speak(found, "adjusted", what, note, patch, how)
 
@@ -154,6 +157,17 @@ def _known_keys(found: Replay, settings: Mapping[str, Any]) -> None:
             near = difflib.get_close_matches(wanted, known, 1, 0.5)
             hint = f"did you mean {near[0]}?" if near else "--new-key sets it nevertheless"
             raise WrongInput("this adjustment is refused", f"the recipe has no key {wanted}", hint)
+
+
+def _still_readable(found: Replay, patch: Mapping[str, Any]) -> None:
+    """Our trainer would refuse it at the next tenth, when everyone has consented."""
+    history = found.history
+    changed = patched_recipe((found.path / history.recipe_file()).read_bytes(), [patch.get("recipe", {})])
+    try:
+        if ours.verb(history.tenth.phase):
+            recipe_from(tomllib.loads(changed.decode()))
+    except RecipeError as error:
+        raise WrongInput("this adjustment is refused", error.found, error.do) from None
 
 
 def _setting(text: str) -> tuple[str, Any]:
