@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import tomllib
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -50,15 +51,15 @@ def test_every_answer_has_its_key_and_what_cannot_be_shown_is_edited_from_nothin
 ) -> None:
     write_project(shell)
     shell.begin()
-    rows = [{"prompt": f"p{n}", "completions": [f"a{n}", f"{HOSTILE}{n}"]} for n in range(10)]
+    rows = [{"prompt": "p", "completions": [f"{HOSTILE * (n % 2)}{one}{n}" for one in "ab"]} for n in range(12)]
     (shell.folder / "pairs.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
     shell.ok("feedback", "--pairs", "pairs.jsonl", "--add-only")
     ada, begun = terminal("--as", "ada"), []
-    ada.until("p[0-9]")
-    for number, key in enumerate("bsf120eE", 1):
+    ada.until("second")
+    for number, key in enumerate("bsf120eEeE", 1):
         ada.type(key)
         ada.until(f"{number} judgements? in this sitting")
-        begun += [(shell.folder / "begun").read_text()] if key in "eE" else []
+        begun += [(shell.folder / "begun").read_text().rstrip("\n")] if key in "eE" else []
     ada.type("p")
     shell.until(lambda status: status["stance"] == "HALTED")
     ada.type("q")
@@ -67,11 +68,11 @@ def test_every_answer_has_its_key_and_what_cannot_be_shown_is_edited_from_nothin
     table = Table(run, run.name, {})
     table.update()
     told = [event for event in table.events if event.event != "joined"]
-    assert [one.facts.get("answer") for one in told] == ["bad", "skip", "flag", "first", "second", "tie", None, None]
-    assert [(one.facts["side"], one.facts["text"]) for one in told[-2:]] == [
-        ("first", "as it should be"), ("second", "as it should be"),
-    ]  # fmt: skip
-    made_from = [table.items[one.subject][side(one.facts["side"], one.facts["shown"])] for one in told[-2:]]
+    assert [one.facts.get("answer") for one in told[:6]] == ["bad", "skip", "flag", "first", "second", "tie"]
+    edits = told[6:]
+    assert [one.facts["side"] for one in edits] == ["first", "second", "first", "second"]
+    assert {one.facts["text"] for one in edits} == {"as it should be"}
+    made_from = [table.items[one.subject][side(one.facts["side"], one.facts["shown"])] for one in edits]
     assert begun == ["" if HOSTILE in text else text for text in made_from]
 
 
@@ -96,6 +97,25 @@ def test_a_batch_is_of_the_view_that_the_next_tenth_reads(command: list[str], wa
         return
     with pytest.raises(WrongInput, match=view):
         _read_by(phase, wanted)
+
+
+def test_what_our_trainer_would_refuse_is_not_signed(shell: Shell) -> None:
+    """The charter's command has our trainer's name and verb, behind a trainer that does not mind."""
+    write_project(shell)
+    path = shell.folder / "charter.toml"
+    path.write_text(re.sub(r'(command = \[.*steady\.py")\]', r'\1, "/opt/bin/tenth-trainer", "dpo"]', path.read_text()))
+    assert "/opt/bin/tenth-trainer" in path.read_text()
+    assert "optim.learning_rate" in shell("check").err
+    (shell.folder / "recipe.toml").write_text("[optim]\nscale = 0.5\n")
+    shell.ok("check")
+    shell.begin()
+    write_files(shell)
+    shell.ok("feedback", "--pairs", "pairs.jsonl", "--add-only")
+    refused = shell("feedback", "seal", "--view", "grades", "--as", "bob", "--yes")
+    assert "'dpo' reads 'dpo'" in refused.err
+    assert "optim.scale" in shell("adjust", "--set", "optim.scale=much", "--as", "bob", "--yes").err
+    assert shell.status()["stance"] == "GATE"
+    shell.ok("adjust", "--set", "optim.scale=0.25", "--as", "bob", "--yes")
 
 
 def test_from_a_key_press_to_the_dossier(shell: Shell, terminal: Callable[..., Terminal]) -> None:

@@ -53,4 +53,4 @@ def test_what_a_table_comes_to(tmp_path: Path) -> None:
     assert found.seconds == 2.5
     assert found.alpha == alpha([["a", "a"], ["tie", "a"]])
     assert "8 judgements by 2 annotators" in found.words()
-    assert found.words().endswith("; half of them within 2.5 s")
+    assert found.words().endswith("; median time of an answer 2.5 s")

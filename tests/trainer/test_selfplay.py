@@ -295,6 +295,27 @@ def test_what_people_would_call_unsafe_is_neither_learned_nor_composed(game: Gam
     assert one.memory.counts.get("unsafe", 0) == refused.get(unsafe, 0)
 
 
+def test_what_was_kept_before_it_was_called_unsafe_is_forgotten(game: Game, jail: Jail) -> None:
+    memory = Memory(3)
+    for names in (("sort", "double", "tail"), ("reverse", "increase", "tail")):
+        one = finding(game, jail, *names)
+        memory.keep(one.proposal, one.behaviour)
+        memory.pose(game.puzzle(one), 1.0)
+        for lesson in (game.solution(one, one.proposal.source), *game.lessons(one)):
+            memory.learn(lesson, 3)
+    memory.forget(lambda _: False)
+    assert len(memory.lessons) == 6
+    memory.forget(lambda source: source == DOUBLE)
+    assert [one.source for one in memory.earlier()] == [REVERSED]
+    assert len(memory.known) == 2, "nor is it proposed again"
+    told = [one.prompt + one.completion for one in memory.lessons]
+    assert not any("x * 2" in one or "n * 2" in one for one in told)
+    assert REVERSED in "".join(told)
+    assert [one["prompt"] for one in memory.puzzles] == [
+        game.puzzle(finding(game, jail, "reverse", "increase", "tail")).prompt
+    ]
+
+
 def test_a_replayed_puzzle_shows_its_examples_in_another_order_and_sometimes_one_less(game: Game) -> None:
     rng = random.Random(3)
     lessons = game.worked(rng, 120)
@@ -494,6 +515,23 @@ def test_policy_gradients_raise_the_reward(tmp_path: Path, jail: Jail) -> None:
         update(player, reward, 1.0)
     assert sum(rewards[:4]) / 4 < 0.7
     assert sum(rewards[-4:]) / 4 > 0.9
+
+
+def test_no_reward_is_given_for_what_people_would_call_unsafe(tmp_path: Path, jail: Jail) -> None:
+    class Known(Even):
+        def hindsight(self, task: Task, completion: str) -> Proposal:
+            return Proposal(completion, {})
+
+    known: Any = Known()
+    player = begin(
+        recipe_from(tomllib.loads(TINY + '[selfplay]\nenv = "none"\nattempts = 4\ntokens = 3\n')), known, 1, 1, tmp_path
+    )
+    player.memory.pose(Task("t", "which?", 0, {}), 1.0)
+    before, _ = policy_gradients(player, jail, random.Random(3))
+    player.guide = lambda sources: [1.0] * len(sources)
+    assert policy_gradients(player, jail, random.Random(3))[0] == before > 0
+    player.guide = lambda sources: [0.0] * len(sources)
+    assert policy_gradients(player, jail, random.Random(3))[0] == 0
 
 
 def test_another_shape_than_the_model_has_is_refused(supervise: Supervise, jail: Jail) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from itertools import pairwise
+from pathlib import PurePath
 
 from tenth.charter import Phase
 
@@ -12,4 +13,4 @@ COMMANDS = ("tenth-trainer", "tenth.trainer")
 
 def verb(phase: Phase) -> str | None:
     """``pretrain``, ``sft`` and so on; None where another trainer runs."""
-    return next((after for word, after in pairwise(phase.command) if word in COMMANDS), None)
+    return next((after for word, after in pairwise(phase.command) if PurePath(word).name in COMMANDS), None)

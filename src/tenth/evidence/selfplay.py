@@ -33,8 +33,8 @@ from .sealed import EvidenceError, Sealed, write
 
 ATTEMPTS = 8
 PROPOSALS = 256
-CHEATED = 2
-"""Puzzles of each of the two shallowest depths that each known cheat is handed in for."""
+CHEATED = 4
+"""Puzzles that each known cheat is handed in for."""
 DEPTHS_BEYOND = 1
 """That are tried on top of those that the proposer was allowed."""
 
@@ -58,11 +58,11 @@ def main(sealed: Sealed, puzzles: int = 200) -> None:
         proposer = _proposer(model, text, game, recipe, jail, deepest) if played else {}
         cheats = cheated(game, jail)
     metrics = proposer | _pooled(by_depth) | {"cheats_rewarded": float(len(cheats))}
-    start = _start(sealed, str(state.get("recipe", {}).get("model", {}).get("init", "")), played) if played else None
+    start = _start(sealed, state.get("recipe", {}).get("model", {}), played) if played else None
     compared = start or (sealed.previous if played else None)
     if compared:
         name = "kl_to_start" if start else "kl_to_gate_before"
-        metrics[name] = divergence(model, _model(compared), text, game, recipe)
+        metrics[name] = divergence(model, interchange.read(compared).model(), text, game, recipe)
     headline = "; ".join(
         f"depth {depth}: pass@1 {one.passed(1):.2f}, pass@8 {one.passed(ATTEMPTS):.2f}"
         for depth, one in by_depth.items()
@@ -80,15 +80,9 @@ def main(sealed: Sealed, puzzles: int = 200) -> None:
         "cheats_tried": sorted(game.cheats()), "cheats_rewarded": cheats,
     }  # fmt: skip
     headline += f"; {len(cheats)} of {len(game.cheats())} known cheats of the verifier rewarded"
-    write(sealed, f"Puzzles never trained on: {headline}", metrics, {"selfplay": details}, [table])
-
-
-def _model(folder: Path) -> Transformer:
-    """Of a checkpoint, or of a model that was brought."""
-    source = interchange.read(folder)
-    model = Transformer(source.shape)
-    interchange.fill(model, source.weights, str(folder))
-    return model.eval()
+    write(
+        sealed, f"Puzzles never trained on: {headline}", metrics, {"selfplay": details}, [table], surprised=bool(cheats)
+    )
 
 
 def _state(checkpoint: Path | None) -> dict[str, Any]:
@@ -134,21 +128,33 @@ def _proposer(
 
 
 def cheated(game: SelfPlay, jail: Jail) -> list[str]:
-    """Which of the known cheats are rewarded at any of some held-out puzzles, or pass what is shown."""
-    tasks, cheats = [task for depth in (1, 2) for task in game.held_out(depth, CHEATED)], game.cheats()
-    asked = [(name, task) for name in cheats for task in tasks]
-    verdicts = game.judge([task for _, task in asked], [cheats[name] for name, _ in asked], jail)
-    rewarded = {name for (name, _), one in zip(asked, verdicts, strict=True) if one.score or one.parts["shown"] == 1}
+    """Which of the known cheats are rewarded at any of some puzzles, or pass what is shown.
+
+    Raises EvidenceError where a right program is not rewarded: then it says nothing that others are not.
+    """
+    found = game.given(random.Random("cheats"), CHEATED)
+    tasks, right = [game.puzzle(one) for one in found], [game.solution(one, one.proposal.source) for one in found]
+    if not all(one.score == 1 for one in game.judge(tasks, [one.completion for one in right], jail)):
+        raise EvidenceError(
+            "No evidence was made.", "the environment does not reward a right program", "mend its 'judge' or 'solution'"
+        )
+    asked = [(name, text, task) for name, text in game.cheats().items() for task in tasks]
+    verdicts = game.judge([task for _, _, task in asked], [text for _, text, _ in asked], jail)
+    rewarded = {name for (name, *_), one in zip(asked, verdicts, strict=True) if one.score or one.parts["shown"] == 1}
     return sorted(rewarded)
 
 
-def _start(sealed: Sealed, init: str, played: Mapping[str, Any]) -> Path | None:
+def _start(sealed: Sealed, begun: Mapping[str, Any], played: Mapping[str, Any]) -> Path | None:
     """What the phase began from: a checkpoint, or the model that was brought; of one that began from nothing its first
-    checkpoint. None at that one, and where it is not here: sealed runs keep no open one but the last two."""
+    checkpoint. None at that one, and where it is not here, or no longer what it was. `begun`: the recipe's [model]."""
     assert sealed.checkpoint is not None
-    brought = sealed.root / init if init and not played["start"] else None
-    folder = brought or sealed.checkpoint.with_name(played["start"] or "01")
-    return folder if folder != sealed.checkpoint and folder.is_dir() else None
+    if sealed.previous and sealed.previous.name == played["start"]:
+        return sealed.previous  # of a sealed run open, but elsewhere
+    if not begun.get("init") or played["start"]:
+        folder = sealed.checkpoint.with_name(played["start"] or "01")
+        return folder if folder != sealed.checkpoint and folder.is_dir() else None
+    folder, wanted = sealed.root / begun["init"], begun.get("init_sha256")
+    return folder if folder.is_dir() and wanted in ("", None, interchange.digest(folder)) else None
 
 
 @torch.no_grad()

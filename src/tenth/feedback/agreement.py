@@ -58,7 +58,7 @@ class Agreement:
         if self.gold:
             parts.append(f"{self.gold_right:,} of {_counted(self.gold, 'known answer')} right")
         if self.seconds is not None:
-            parts.append(f"half of them within {self.seconds:.1f} s")
+            parts.append(f"median time of an answer {self.seconds:.1f} s")
         return "; ".join(parts)
 
 

@@ -13,7 +13,7 @@ import random
 import sys
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from tenth.client import Run
@@ -45,8 +45,7 @@ def selfplay(run: Run, began: float, jail: Jail | None = None) -> bool:
 def load_game(recipe: Recipe, root: Path) -> SelfPlay:
     """The environment that the recipe names, from beside the charter or where Python finds it. Raises RecipeError."""
     name, place = recipe.selfplay.env, str(root / "environments")
-    if place not in sys.path:
-        sys.path.insert(0, place)  # what the charter names is what is used, whatever else has its name
+    sys.path[:] = [place, *(one for one in sys.path if one != place)]  # before all else that has its name
     try:
         game: SelfPlay = importlib.import_module(name).SelfPlay()
     except (ImportError, AttributeError, ValueError) as error:
@@ -63,7 +62,9 @@ def train(run: Run, player: Player, jail: Jail, began: float) -> None:
     cost = flop_per_token(player.master.shape)
     first = True
     player.memory.counts = {}
-    player.guide = guided(player.recipe, run.lease.recipe.parent)
+    player.guide = guide = guided(player.recipe, run.lease.recipe.parent)
+    if guide:
+        player.memory.forget(lambda source: guide([source])[0] == 0)
     for position in run.steps(range(run.position, total), total=total):
         before = time.monotonic()
         step = (run.lease.epoch - 1) * total + position
@@ -128,7 +129,8 @@ def send_samples(player: Player, run: Run) -> None:
     (finding,) = player.game.given(rng, 1)
     puzzle = player.game.puzzle(finding).prompt
     asked = [player.game.invitation(rng, player.memory.cap).prompt, puzzle, puzzle]  # two can be compared
-    sampling = player.recipe.sample
+    tokens = max(player.recipe.sample.tokens, player.recipe.selfplay.tokens)  # people judge whole programs
+    sampling = replace(player.recipe.sample, tokens=tokens)
     prompts = [*run.prompts, *asked]
     told = with_surprisal(player.master, player.text, prompts, sampling, rng.getrandbits(48))
     for prompt, (one, bits) in zip(prompts, told, strict=True):

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import random
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field
 from itertools import accumulate
 from pathlib import Path
@@ -93,6 +93,17 @@ class Memory:
         self.known[behaviour] = self.rounds
         self.programs.append(asdict(proposal))
         del self.programs[:-MOST_PROGRAMS]
+
+    def forget(self, refused: Callable[[str], bool]) -> None:
+        """Programs that are refused, and every lesson and puzzle that one of them stands in or is asked for by."""
+        gone = [one["source"] for one in self.programs if refused(one["source"])]
+        if not gone:
+            return
+        self.programs = [one for one in self.programs if one["source"] not in set(gone)]
+        taught = [one for one in self.lessons if any(source in one.prompt + one.completion for source in gone)]
+        asked = {one.prompt for one in taught}
+        self.lessons = [one for one in self.lessons if one.prompt not in asked]
+        self.puzzles = [one for one in self.puzzles if one["prompt"] not in asked]
 
     def pose(self, task: Task, weight: float) -> None:
         self.puzzles.append({**asdict(task), "weight": weight})

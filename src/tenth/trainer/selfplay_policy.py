@@ -29,8 +29,12 @@ def policy_gradients(player: Player, jail: Jail, rng: random.Random) -> tuple[fl
     generator = torch.Generator(device=inference.device).manual_seed(rng.getrandbits(48))
     separator = player.text.separator
     texts = generate(inference, prompts, p.tokens, 1.0, 0, generator, separator)
-    verdicts = player.game.judge(tasks, [player.text.decode(one) for one in texts], jail)
+    completions = [player.text.decode(one) for one in texts]
+    verdicts = player.game.judge(tasks, completions, jail)
     rewards = torch.tensor([one.score for one in verdicts])
+    if guide := player.guide:
+        written = [player.game.hindsight(*one).source for one in zip(tasks, completions, strict=True)]
+        rewards[torch.tensor(guide(written)) == 0] = 0.0  # what people would call unsafe
     ended = [one if len(one) == p.tokens else [*one, separator] for one in texts]
     inputs, targets = rows(list(zip(prompts, ended, strict=True)), separator)
     inputs, targets = inputs.to(inference.device), targets.to(inference.device)

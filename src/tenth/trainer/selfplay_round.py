@@ -80,7 +80,9 @@ class Round:
             denied=sum(one.jail == DENIED for one in findings),
             behaviours=len({one.behaviour for one in findings if one.behaviour}),
         )  # fmt: skip
-        deepest = sum(one.sound and one.depth == self.memory.cap for one in findings)
+        deepest = sum(
+            one.sound and one.depth == self.memory.cap and self._is_safe(one.proposal.source) for one in findings
+        )
         fresh = []
         for one in findings:
             if self._is_new(one):

@@ -162,10 +162,11 @@ def _known_keys(found: Replay, settings: Mapping[str, Any]) -> None:
 def _still_readable(found: Replay, patch: Mapping[str, Any]) -> None:
     """Our trainer would refuse it at the next tenth, when everyone has consented."""
     history = found.history
-    changed = patched_recipe((found.path / history.recipe_file()).read_bytes(), [patch.get("recipe", {})])
+    if not patch.get("recipe") or not ours.verb(history.tenth.phase):
+        return
+    changed = patched_recipe((found.path / history.recipe_file()).read_bytes(), [patch["recipe"]])
     try:
-        if ours.verb(history.tenth.phase):
-            recipe_from(tomllib.loads(changed.decode()))
+        recipe_from(tomllib.loads(changed.decode()))
     except RecipeError as error:
         raise WrongInput("this adjustment is refused", error.found, error.do) from None
 

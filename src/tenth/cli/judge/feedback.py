@@ -190,7 +190,7 @@ def _write(rows: list[dict[str, object]], output: Path) -> None:
     type=click.IntRange(1),
     default=pairs.TENTHS,
     show_default=True,
-    help="Samples of so many tenths, the newest.",
+    help="Samples of so many tenths, the newest; of grades all.",
 )
 @click.option("--keep", is_flag=True, help="Train on the batches that the recipe names already as well.")
 @note_option
@@ -206,7 +206,8 @@ def seal(run: str | None, view: str | None, tenths: int, keep: bool, note: str, 
     view = _read_by(history.tenth.phase, view)
     table = Table(found.path, history.run, people(history.charter))
     table.update()
-    made = batch.Made(view, history.state.gate - tenths, table.counts)
+    least = 0 if view == "grades" else history.state.gate - tenths  # what is unsafe stays so, whichever model wrote it
+    made = batch.Made(view, least, table.counts)
     digest, told = batch.write(table, made, dry_run=how.dry_run)
     before = batch.of_recipe(tomllib.loads((found.path / history.recipe_file()).read_text())) if keep else []
     patch = {"recipe": {batch.KEY: [*(name for name in before if name != digest), digest]}}

@@ -98,6 +98,8 @@ class Judging:
         seconds, shown = self._seconds(), self.texts[side == "second"]
         before = shown if plain(shown, lines=True, limit=MOST_TEXT) == shown else ""
         self._live.stop()
+        if before != shown:
+            click.echo("Not all of it can be shown as it is: write it from the beginning.", err=True)
         with ordinary_keys():
             text = click.edit(before, require_save=True)
         self._live.start(refresh=True)

@@ -168,7 +168,8 @@ const edit = (side) => () => {
   if (!now || editing) return;
   editing = true;
   const judged = now;
-  const begun = judged.spelled.includes(side) ? "" : judged[side] ?? "";
+  const spelled = judged.spelled.includes(side);
+  const begun = spelled ? "" : judged[side] ?? "";
   const text = /** @type {HTMLTextAreaElement} */ (el("textarea", { "aria-label": `Write ${side} as it should be`, rows: "12", maxlength: "16384", keydown: (/** @type {KeyboardEvent} */ event) => {
     if (event.key === "Escape") show();
     if (event.key !== "Enter" || !(event.ctrlKey || event.metaKey)) return;
@@ -176,7 +177,7 @@ const edit = (side) => () => {
     else keep("edited", { side, shown: judged.shown, text: text.value });
   } }));
   text.value = begun;
-  at(side).replaceChildren(el("figcaption", {}, `${side}: write it as it should be${begun ? "" : ", from the beginning: not all of it can be shown"}. Ctrl+Enter keeps it, Esc does not.`), text);
+  at(side).replaceChildren(el("figcaption", {}, `${side}: write it as it should be${spelled ? ", from the beginning: not all of it can be shown" : ""}. Ctrl+Enter keeps it, Esc does not.`), text);
   text.focus();
 };
 
