@@ -154,6 +154,12 @@ def test_from_a_key_press_to_the_dossier(shell: Shell, terminal: Callable[..., T
     rows = pyarrow.parquet.read_table(shell.folder / "dpo.parquet").to_pylist()
     assert {tuple(row) for row in rows} == {("prompt", "chosen", "rejected", "share")}
     assert "as it should be" in [row["chosen"] for row in rows]
+    for view, columns in (("kto", "prompt completion label"), ("reward", "prompt chosen rejected share margin")):
+        shell.ok("feedback", "export", "--view", view, "-o", f"{view}.jsonl")
+        shell.ok("feedback", "export", "--view", view, "-o", f"{view}.parquet")
+        lines = list(map(json.loads, (shell.folder / f"{view}.jsonl").read_text().splitlines()))
+        assert lines == pyarrow.parquet.read_table(shell.folder / f"{view}.parquet").to_pylist()
+        assert {tuple(row) for row in lines} == {tuple(columns.split())}
     shell.ok("feedback", "export", "--view", "sft", "-o", "sft.jsonl")
     (edit,) = map(json.loads, (shell.folder / "sft.jsonl").read_text().splitlines())
     assert edit["completion"] == "as it should be"

@@ -38,6 +38,8 @@ PAIRS = [{"prompt": f"{n}:", "chosen": f" {word}.", "rejected": f" {word}s!"}
          for n, word in enumerate(NUMBERS + NUMBERS[:6])]  # fmt: skip
 THUMBS = [{"prompt": row["prompt"], "completion": row[side], "label": side == "chosen"}
           for row in PAIRS[:12] for side in ("chosen", "rejected")]  # fmt: skip
+MESSAGES = [{"messages": [{"role": "user", "content": str(n)}, {"role": "assistant", "content": word}]}
+            for n, word in enumerate(NUMBERS)]  # fmt: skip
 ROWS = {"sft": ANSWERS, "dpo": PAIRS, "kto": THUMBS}
 
 
@@ -212,15 +214,16 @@ def test_feedback_that_is_not_what_was_agreed_is_refused(begin: Any) -> None:
         here(supervisor)
 
 
+@pytest.mark.parametrize("rows", [ANSWERS, MESSAGES], ids=["answers", "messages"])
 @pytest.mark.parametrize("form", ["jsonl.gz", "parquet", "arrow"])
-def test_every_form_of_rows_is_read_alike(begin: Any, form: str) -> None:
-    plain, other = begin("sft", "plain", of=1), begin("sft", "other", of=1)
+def test_every_form_of_rows_is_read_alike(begin: Any, form: str, rows: list[Json]) -> None:
+    plain, other = begin("sft", "plain", of=1, rows=rows), begin("sft", "other", of=1, rows=rows)
     path = other.root / f"rows.{form}"
     if form == "jsonl.gz":
         path.write_bytes(gzip.compress((other.root / "rows.jsonl").read_bytes()))
     else:
         pa = pytest.importorskip("pyarrow")
-        table = pa.Table.from_pylist(ANSWERS)
+        table = pa.Table.from_pylist(rows)
         if form == "parquet":
             importlib.import_module("pyarrow.parquet").write_table(table, path)
         else:
@@ -234,9 +237,7 @@ def test_every_form_of_rows_is_read_alike(begin: Any, form: str) -> None:
 
 
 def test_messages_train_what_the_assistant_says_and_make_a_model_one_can_talk_with(begin: Any) -> None:
-    rows = [{"messages": [{"role": "user", "content": str(n)}, {"role": "assistant", "content": word}]}
-            for n, word in enumerate(NUMBERS)]  # fmt: skip
-    supervisor = begin("sft", of=2, rows=rows)
+    supervisor = begin("sft", of=2, rows=MESSAGES)
     here(supervisor), here(supervisor)
     state = checkpoint.load(supervisor.resume).state
     assert state["rows"]["report"]["conversations"] == len(NUMBERS)

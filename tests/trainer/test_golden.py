@@ -137,7 +137,7 @@ def test_dpo(folder: Path, tmp_path: Path, share: float) -> None:
     recipe = PreferenceRecipe(beta=BETA)
     mine = ours(folder, lambda model: Pairs(model, recipe)(*packs, torch.full((1, len(PAIRS)), share), reference))
     turned = [{"prompt": row["prompt"], "chosen": row["rejected"], "rejected": row["chosen"]} for row in PAIRS]
-    votes = PAIRS if share == 1 else [*PAIRS * 3, *turned]
+    votes = [{**row, "share": 1.0} for row in (PAIRS if share == 1 else [*PAIRS * 3, *turned])]  # as it is exported
     assert_golden(mine, theirs(folder, "DPO", votes, tmp_path, beta=BETA, max_length=64))
 
 

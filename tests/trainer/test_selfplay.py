@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import json
 import random
 import sys
@@ -9,6 +10,7 @@ import time
 import tomllib
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +18,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from client.fake_supervisor import SOURCE, FakeSupervisor
+from client.fake_supervisor import SOURCE, FakeSupervisor, write_listing
 from house.repo import ROOT
 from puzzles import SelfPlay, chains
 from puzzles.chains import Chain
@@ -565,6 +567,43 @@ def test_a_phase_begins_from_a_model_that_was_brought(supervise: Supervise, jail
     found = player.master.state_dict()
     assert all(torch.equal(weights[name], found[name]) for name in weights)
     assert player.text.to_json() == (first.resume / "tokenizer.json").read_text()
+
+
+def test_every_phase_follows_every_other(supervise: Supervise, jail: Jail, corpus: Path) -> None:
+    """A way through all twenty steps from one kind of phase to another; the model and its tokenizer are handed on."""
+    kinds = ("pretrain", "selfplay", "sft", "dpo", "kto")
+    way = [kinds[int(number)] for number in "010203041424313212340"]
+    assert len(set(pairwise(way))) == 20
+    rows = {
+        "sft": {"prompt": "1:", "completion": " one"}, "dpo": {"prompt": "1:", "chosen": " one", "rejected": " two"},
+        "kto": {"prompt": "1:", "completion": " one", "label": True},
+    }  # fmt: skip
+    for kind, row in rows.items():
+        (corpus / kind).mkdir()
+        (corpus / kind / "rows.jsonl").write_text(f"{json.dumps(row)}\n" * 8)
+    names = [path.relative_to(corpus).as_posix() for path in corpus.rglob("*") if path.is_file()]
+    run = supervise("run", RECIPE.replace("steps = 12", "steps = 3").replace("warm = 2", "warm = 1"), of=1)
+    before, words = None, ""
+    for kind in way:
+        folder = kind if kind in rows else "data"
+        listing = write_listing(
+            corpus, run.run / f"data.{kind}.jsonl", [one for one in names if not one.startswith(folder)]
+        )
+        run.go_on_to(kind, run.recipe, listing)
+        train = getattr(importlib.import_module(f"tenth.trainer.{kind}"), kind)
+        more = [jail] if kind == "selfplay" else []
+        outcome = run.in_this_process(lambda one, train=train, more=more: train(one, time.monotonic(), *more))
+        assert outcome.of("done"), kind
+        assert run.resume is not None
+        weights, words = (
+            (run.resume / "model.safetensors").read_bytes(),
+            words or (run.resume / "tokenizer.json").read_text(),
+        )
+        assert weights != before
+        assert (run.resume / "tokenizer.json").read_text() == words
+        assert json.loads((run.resume / "state.json").read_text())["phase"] == kind
+        before = weights
+        run.recipe.write_text(run.recipe.read_text().replace('tokenizer = "bpe"\nvocabulary = 400', ""))
 
 
 def test_without_a_jail_nothing_is_trained(supervise: Supervise) -> None:
