@@ -312,7 +312,8 @@ def test_what_was_kept_before_it_was_called_unsafe_is_forgotten(game: Game, jail
     assert len(memory.known) == 2, "nor is it proposed again"
     told = [one.prompt + one.completion for one in memory.lessons]
     assert not any("x * 2" in one or "n * 2" in one for one in told)
-    assert REVERSED in "".join(told)
+    assert [one.split("\n")[0] for one in told] == ["# induce", "# propose", "# deduce"], "of the other all three stay"
+    assert all(REVERSED in one for one in told)
     assert [one["prompt"] for one in memory.puzzles] == [
         game.puzzle(finding(game, jail, "reverse", "increase", "tail")).prompt
     ]

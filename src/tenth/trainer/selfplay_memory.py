@@ -95,14 +95,15 @@ class Memory:
         del self.programs[:-MOST_PROGRAMS]
 
     def forget(self, refused: Callable[[str], bool]) -> None:
-        """Programs that are refused, and every lesson and puzzle that one of them stands in or is asked for by."""
-        gone = [one["source"] for one in self.programs if refused(one["source"])]
-        if not gone:
-            return
-        self.programs = [one for one in self.programs if one["source"] not in set(gone)]
+        """Programs that are refused, every lesson that one of them stands in, and the puzzles that such lessons solve.
+
+        Lessons in proposing share their prompts with those of other programs, which stay.
+        """
+        gone = {one["source"] for one in self.programs if refused(one["source"])}
         taught = [one for one in self.lessons if any(source in one.prompt + one.completion for source in gone)]
-        asked = {one.prompt for one in taught}
-        self.lessons = [one for one in self.lessons if one.prompt not in asked]
+        dropped, asked = set(taught), {one.prompt for one in taught}
+        self.programs = [one for one in self.programs if one["source"] not in gone]
+        self.lessons = [one for one in self.lessons if one not in dropped]
         self.puzzles = [one for one in self.puzzles if one["prompt"] not in asked]
 
     def pose(self, task: Task, weight: float) -> None:
